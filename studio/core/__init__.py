@@ -1,0 +1,1 @@
+"""Plain frozen data: no torch, no screen."""

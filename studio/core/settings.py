@@ -1,0 +1,117 @@
+"""Settings declared once: sliders, command line flags, JSON schema and help come from here."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studio.core.errors import PlanError
+
+
+class Settings(BaseModel):
+    """The settings of one technique, selector or job: frozen, JSON values only, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    title: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    unit: str = "",
+    strength: Literal["up", "down"] | None = None,
+) -> Any:
+    """Declare one setting.
+
+    `strength` marks the one axis along which the technique gets stronger ("up": larger values
+    compress more, "down": smaller ones do); the slider of the technique's card is this setting.
+    """
+    extra = {"unit": unit, "step": step, "strength": strength}
+    return Field(default, title=title or None, description=help, ge=low, le=high, json_schema_extra=extra)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One declared setting as a control needs it. `kind` is int, float, bool or choice."""
+
+    name: str
+    title: str
+    help: str
+    kind: Literal["int", "float", "bool", "choice"]
+    default: Any
+    low: float | None
+    high: float | None
+    step: float | None
+    unit: str
+    strength: Literal["up", "down"] | None
+    choices: tuple[Any, ...]
+
+
+def declared(settings: type[Settings]) -> tuple[Declared, ...]:
+    """All settings of a type in the order of their declaration."""
+    return tuple(_declared(name, field) for name, field in settings.model_fields.items())
+
+
+def strength_of(settings: type[Settings]) -> Declared | None:
+    """Return the strength axis, or None for a technique without one."""
+    return next((d for d in declared(settings) if d.strength), None)
+
+
+SettingsType = typing.TypeVar("SettingsType", bound=Settings)
+
+
+def validate(settings: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:
+    """Settings from JSON values; raises PlanError that names the setting, its range and the remedy."""
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        raise PlanError(_sentence(settings, error), where=where, remedy=_remedy(settings, error)) from None
+
+
+def _declared(name: str, field: Any) -> Declared:
+    extra = field.json_schema_extra or {}
+    low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
+    high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
+    kind, choices = _kind(field.annotation)
+    title = field.title or name.replace("_", " ").capitalize()
+    return Declared(
+        name, title, field.description or "", kind, field.default, low, high,
+        extra.get("step"), extra.get("unit", ""), extra.get("strength"), choices,
+    )  # fmt: skip
+
+
+def _kind(annotation: Any) -> tuple[Literal["int", "float", "bool", "choice"], tuple[Any, ...]]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    if typing.get_origin(annotation) is Literal:
+        return "choice", typing.get_args(annotation)
+    kinds: dict[Any, Literal["int", "float", "bool"]] = {bool: "bool", int: "int", float: "float"}
+    return kinds[annotation], ()
+
+
+def _sentence(settings: type[Settings], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{name}'."
+    return f"setting '{name}' = {first.get('input')!r} is not possible: {first['msg'].lower()}."
+
+
+def _remedy(settings: type[Settings], error: ValidationError) -> str:
+    name = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+    known = {d.name: d for d in declared(settings)}
+    if name not in known:
+        return "Possible settings: " + (", ".join(known) or "none") + "."
+    d = known[name]
+    if d.choices:
+        return "Choose one of " + ", ".join(map(str, d.choices)) + "."
+    unit = f" {d.unit}" if d.unit else ""
+    return f"Choose a value from {d.low:g} to {d.high:g}{unit}." if d.low is not None and d.high is not None else ""

@@ -1,0 +1,34 @@
+"""Fixtures for all tests: where the shared models and data lie, a private home, one torch thread."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("STUDIO_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with real models and data; the test is skipped, with a warning, where it is absent."""
+    if not (SHARED / "data" / "CASES.json").exists():
+        pytest.skip(f"no models and data at {SHARED}: set STUDIO_SHARED")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recent projects and autosaves of a test lie in a folder of its own."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("STUDIO_HOME", str(folder))
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that the shared data was absent."""
+    if not (SHARED / "data" / "CASES.json").exists():
+        terminalreporter.write_line(f"!!! tests on real models were SKIPPED: {SHARED} is absent", red=True, bold=True)
