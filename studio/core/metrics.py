@@ -9,7 +9,8 @@ import numpy as np
 
 def top1(outputs: np.ndarray) -> np.ndarray:
     """Class of each sample: (samples, ...) -> (samples,) int64; the first of equal maxima."""
-    return outputs.reshape(len(outputs), -1).argmax(1)
+    classes: np.ndarray = outputs.reshape(len(outputs), -1).argmax(1)
+    return classes
 
 
 def wilson(value: float, samples: int, z: float = 1.959964) -> tuple[float, float]:

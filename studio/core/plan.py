@@ -106,7 +106,10 @@ Steps = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Activations:
-    """Formats of tensors: `bits` 8 or 32 (float); None = 8 where a layer has a GRID step. `layers`: bits of single outputs."""
+    """Formats of tensors: `bits` 8 or 32 (float), None = 8 where a layer has a GRID step.
+
+    `layers` holds the bits of single output tensors; `calibration` chooses their ranges.
+    """
 
     bits: int | None = None
     calibration: str = "mse"  # min_max, percentile, mse

@@ -34,7 +34,7 @@ def setting(
     `strength` marks the one axis along which the technique gets stronger ("up": larger values
     compress more, "down": smaller ones do); the slider of the technique's card is this setting.
     """
-    extra = {"unit": unit, "step": step, "strength": strength}
+    extra: Any = {"unit": unit, "step": step, "strength": strength}
     return Field(default, title=title or None, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
