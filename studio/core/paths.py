@@ -46,9 +46,8 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        remedy = (
-            "Free some space or choose another folder." if error.errno == 28 else "Choose a folder you can write to."
-        )
+        full = error.errno == errno.ENOSPC
+        remedy = "Free some space or choose another folder." if full else "Choose a folder you can write to."
         raise FileError(f"cannot be written ({reason}).", where=str(path), remedy=remedy) from error
     finally:
         with suppress(OSError):
