@@ -1,0 +1,61 @@
+"""Work items -> encodings, each computed once."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from studio.core import registry
+from studio.core.encoding import Dense, Encoding
+from studio.core.technique import EncodeContext
+from studio.engine.resolve import LayerWork, Resolved
+from studio.network.network import Network
+
+KEPT = 64_000_000
+"""Weights kept encoded, for undo and for sliders that come back (about two bytes each)."""
+
+
+class Encoder:
+    """Encodings of a network's layers by content key; the float weights are never changed."""
+
+    def __init__(self, network: Network) -> None:
+        self.dense: dict[str, Dense] = {
+            node.name: Dense(node.operator.weight.detach().numpy())  # type: ignore[operator,union-attr]
+            for node in network.nodes
+            if node.kind in ("conv", "conv_transpose", "linear")
+        }
+        self._cache: OrderedDict[str, Encoding] = OrderedDict()
+
+    def encodings(self, resolved: Resolved) -> dict[str, Encoding]:
+        """Encoding of every weighted layer; `Dense` where no step holds."""
+        return {name: self.encoding(work) for name, work in resolved.work.items()}
+
+    def encoding(self, work: LayerWork) -> Encoding:
+        """Encoding of one layer after all its steps."""
+        encoding: Encoding = self.dense[work.layer.name]
+        for step, peers, key in zip(work.steps, work.peers, work.keys, strict=True):
+            if key not in self._cache:
+                context = EncodeContext(work.layer, self._weights(peers), self._scores(work.layer.name))
+                self._cache[key] = step.found.encode(encoding, step.values, context)  # type: ignore[attr-defined]
+            self._cache.move_to_end(key)
+            encoding = self._cache[key]
+        self._forget()
+        return encoding
+
+    def _forget(self) -> None:
+        kept = sum(math.prod(encoding.shape) for encoding in self._cache.values())
+        while kept > KEPT:
+            kept -= math.prod(self._cache.popitem(last=False)[1].shape)
+
+    def _weights(self, names: tuple[str, ...]) -> Mapping[str, np.ndarray]:
+        return {name: self.dense[name].values for name in names}
+
+    def _scores(self, name: str) -> Callable[[str], np.ndarray]:
+        def scores(criterion: str) -> np.ndarray:
+            found: np.ndarray = registry.find("criteria", criterion).weights(self.dense[name].values)
+            return found
+
+        return scores

@@ -1,0 +1,182 @@
+"""From a plan to its encodings, its integer program, its cost and its measured result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import RLock
+
+import numpy as np
+
+from studio.core.encoding import Encoding
+from studio.core.errors import DataError
+from studio.core.graph import Graph
+from studio.core.plan import Calibration, Plan
+from studio.core.result import Cost, Result
+from studio.data import Dataset
+from studio.engine.encode import Encoder
+from studio.engine.evaluator import Evaluator
+from studio.engine.ranges import tensor_range
+from studio.engine.resolve import Resolved, resolve
+from studio.engine.score import Metric, choose, score
+from studio.engine.statistics import Statistics, collect
+from studio.lowering import lower
+from studio.lowering.cost import peak_ram
+from studio.lowering.program import Program
+from studio.network.content import operator_key
+from studio.network.network import Network
+
+Progress = Callable[[str, int, int], None]
+"""`progress(title, done, total)`; called from the thread that works."""
+Ranges = dict[str, tuple[float, float]]
+FLOAT = Plan()
+"""The empty plan: every layer in float."""
+KEPT_PROGRAMS = 64
+
+
+@dataclass(frozen=True)
+class CalibrationInfo:
+    """Where ranges came from, to be said everywhere."""
+
+    source: str  # train, calibration or evaluation: a role
+    samples: int
+    same_as_evaluation: bool
+
+
+class Engine:
+    """All that is computed for one network and its data; every call may come from any thread."""
+
+    def __init__(self, network: Network, graph: Graph, sources: Mapping[str, Dataset]) -> None:
+        """`network`: folded. `sources`: data sets by role ("evaluation", "calibration", "train")."""
+        self.network = network
+        self.graph = graph
+        self.sources = dict(sources)
+        self.encoder = Encoder(network)
+        self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
+        self.weight_keys = {n.name: operator_key(n.operator) for n in network.nodes if n.name in self.encoder.dense}
+        self._statistics: dict[Calibration, Statistics] = {}
+        self._ranges: dict[tuple[Calibration, str], Ranges] = {}
+        self._programs: dict[str, Program] = {}
+        self._costs: dict[str, Cost] = {}
+        # Bytes and RAM do not depend on ranges, so the cost is there before any data was run.
+        self._unit_ranges: Ranges = {layer.name: (-1.0, 1.0) for layer in graph.layers}
+        self._lock = RLock()
+        self._calibrating = RLock()
+
+    # -- plan -> encodings -> program -------------------------------------------------------------
+
+    def resolve(self, plan: Plan) -> Resolved:
+        """Work items of a plan; raises PlanError or Refused."""
+        return resolve(plan, self.graph, self.weight_keys)
+
+    def encodings(self, plan: Plan) -> dict[str, Encoding]:
+        """Encoding of every weighted layer."""
+        with self._lock:
+            return self.encoder.encodings(self.resolve(plan))
+
+    def program(self, plan: Plan) -> Program:
+        """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
+        key = plan.key
+        if key not in self._programs:
+            ranges = self.ranges(plan) if self.needs_ranges(plan) else {}
+            with self._lock:
+                self._programs[key] = lower(self.network, self.encodings(plan), ranges, self._bits(plan))
+                while len(self._programs) > KEPT_PROGRAMS:
+                    self._programs.pop(next(iter(self._programs)))
+        return self._programs[key]
+
+    def _bits(self, plan: Plan) -> dict[str, int | None]:
+        """Explicit bits of every tensor that the plan names."""
+        everywhere = {layer.name: plan.activations.bits for layer in self.graph.layers}
+        return {**(everywhere if plan.activations.bits else {}), **plan.activations.layers}
+
+    def needs_ranges(self, plan: Plan) -> bool:
+        """True where a layer gets a GRID step: its tensors become int8."""
+        return any(s.stage.name == "GRID" for w in self.resolve(plan).work.values() for s in w.steps)
+
+    # -- calibration ------------------------------------------------------------------------------
+
+    def calibration(self, wanted: Calibration) -> tuple[Dataset, CalibrationInfo]:
+        """Data set that ranges come from: the wanted role, else calibration, train, evaluation data."""
+        for role in (wanted.source, "calibration", "train", "evaluation"):
+            if role in self.sources:
+                found, evaluation = self.sources[role], self.sources.get("evaluation")
+                same = evaluation is not None and found.source == evaluation.source
+                return found, CalibrationInfo(role, min(wanted.samples, found.count), same)
+        remedy = "Give data with --data, --calibration or --train-data (in the app: Data)."
+        raise DataError("ranges of activations need some samples, and there is no data.", remedy=remedy)
+
+    def statistics(self, wanted: Calibration, progress: Progress | None = None) -> Statistics:
+        """One pass over the calibration samples; kept."""
+        with self._calibrating:
+            if wanted not in self._statistics:
+                dataset, info = self.calibration(wanted)
+                indices = dataset.order(wanted.seed)[: info.samples]
+                report = progress and (lambda done, total: progress("Calibrating", done, total))
+                self._statistics[wanted] = collect(self.network, dataset, indices, progress=report)
+            return self._statistics[wanted]
+
+    def ranges(self, plan: Plan, progress: Progress | None = None) -> Ranges:
+        """Range of every tensor of the float network under the plan's calibration rule; kept."""
+        rule = plan.activations.calibration
+        with self._calibrating:
+            if (plan.calibration, rule) not in self._ranges:
+                tensors = self.statistics(plan.calibration, progress).tensors
+                self._ranges[plan.calibration, rule] = {n: tensor_range(t, rule) for n, t in tensors.items()}
+            return self._ranges[plan.calibration, rule]
+
+    # -- cost and measurement ---------------------------------------------------------------------
+
+    def cost(self, plan: Plan) -> Cost:
+        """Exact bytes, peak RAM and MACs; needs no data."""
+        key = plan.key
+        if key not in self._costs:
+            rows = tuple((name, self._layer_bytes(name, e)) for name, e in self.encodings(plan).items())
+            program = lower(self.network, self.encodings(plan), self._unit_ranges, self._bits(plan))
+            self._costs[key] = Cost(sum(size for _, size in rows), peak_ram(program), self.graph.macs, rows)
+        return self._costs[key]
+
+    def _layer_bytes(self, name: str, encoding: Encoding) -> int:
+        bias = self.network.by_name[name].operator.bias
+        return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator,union-attr]
+
+    @property
+    def metric(self) -> Metric:
+        """Metric of this network on this data."""
+        shapes = [self.graph.layer(name).output_shape for name in self.graph.outputs]
+        labels = self.evaluator.dataset.labels if self.evaluator else None
+        return choose(labels, shapes, self.network.input_shape)
+
+    def outputs(
+        self, plan: Plan, chunks: int | None = None, *, target: str | None = None, focus: str | None = None,
+        stop: Callable[[], bool] | None = None, progress: Progress | None = None,
+    ) -> tuple[np.ndarray, ...]:  # fmt: skip
+        """Outputs of the plan's program in the evaluator's order; all chunks by default. Raises Cancelled."""
+        evaluator = self._evaluator()
+        report = progress and (lambda done, total: progress("Running the preview", done, total))
+        chunks = evaluator.chunks if chunks is None else chunks
+        return evaluator.outputs(self.program(plan), chunks, target=target, focus=focus, stop=stop, progress=report)
+
+    def measure(
+        self, plan: Plan, chunks: int | None = None, *, target: str | None = None, focus: str | None = None,
+        stop: Callable[[], bool] | None = None, progress: Progress | None = None,
+    ) -> Result:  # fmt: skip
+        """Measure a plan on the first `chunks` chunks (all by default). Raises Cancelled."""
+        evaluator = self._evaluator()
+        chunks = evaluator.chunks if chunks is None else min(chunks, evaluator.chunks)
+        found = self.outputs(plan, chunks, target=target, focus=focus, stop=stop, progress=progress)
+        reference = self.outputs(FLOAT, chunks, stop=stop)
+        labels = evaluator.dataset.labels
+        here = None if labels is None else labels[evaluator.indices(chunks)]
+        s = score(self.metric, found, reference, here)
+        total = evaluator.samples(evaluator.chunks)
+        return Result(
+            plan.key, "measured", self.metric, s.value, evaluator.samples(chunks), total, s.interval, s.delta,
+            s.delta_interval, self.cost(plan),
+        )  # fmt: skip
+
+    def _evaluator(self) -> Evaluator:
+        if self.evaluator is None:
+            remedy = "Give evaluation data with --data (in the app: Data)."
+            raise DataError("accuracy needs samples, and there is no data.", remedy=remedy)
+        return self.evaluator
