@@ -1,0 +1,106 @@
+"""What was open and its plan, kept on disk so that a kill loses nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core import paths
+from studio.core.plan import Plan
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Arguments that open a session again: absolute paths and plain values."""
+
+    model: str
+    data: str | None = None
+    preprocess: dict[str, Any] | None = None
+    label: str | None = None
+    calibration: str | None = None
+    train: str | None = None
+    samples: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """An autosave that was not closed in order."""
+
+    opened: Opened
+    plan: Plan
+    saved: float  # seconds since 1970
+    file: Path
+
+
+def save(opened: Opened, plan: Plan, *, sensitivity: dict[str, Any] | None = None) -> None:
+    """Write the autosave of this process for what is open; atomic."""
+    value = {
+        "process": os.getpid(),
+        "saved": time.time(),
+        "opened": asdict(opened),
+        "plan": plan.to_json(),
+        "sensitivity": sensitivity,
+    }
+    paths.write_text(_file(opened), json.dumps(value))
+
+
+def load_sensitivity(opened: Opened) -> dict[str, Any] | None:
+    """Sensitivity table measured earlier for the same model and data, or None."""
+    with suppress(OSError, ValueError, KeyError):
+        found: dict[str, Any] | None = json.loads(_file(opened).read_text())["sensitivity"]
+        return found
+    return None
+
+
+def close(opened: Opened) -> None:
+    """Mark what is open as closed in order: there is nothing to recover."""
+    with suppress(OSError, ValueError):
+        value = json.loads(_file(opened).read_text())
+        paths.write_text(_file(opened), json.dumps({**value, "process": None}))
+
+
+def recoverable() -> list[Recovered]:
+    """Autosaves of processes that ended without closing, the newest first."""
+    found = []
+    for file in _folder().glob("*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            value = json.loads(file.read_text())
+            if value["process"] is not None and not _alive(value["process"]):
+                plan = Plan.from_json(value["plan"])
+                found.append(Recovered(Opened(**value["opened"]), plan, value["saved"], file))
+    return sorted(found, key=lambda r: -r.saved)
+
+
+def dismiss(recovered: Recovered) -> None:
+    """Forget one autosave."""
+    recovered.file.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _folder() -> Path:
+    folder = paths.user_folder() / "autosave"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _file(opened: Opened) -> Path:
+    name = hashlib.sha256(f"{opened.model}\n{opened.data}".encode()).hexdigest()[:16]
+    return _folder() / f"{name}.json"
