@@ -267,9 +267,13 @@ class Plan:
             model=value.get("model"),
         )
 
+    def text(self) -> str:
+        """Content of a plan file."""
+        return json.dumps(self.to_json(), indent=2) + "\n"
+
     def save(self, path: Path | str) -> None:
         """Write the plan file atomically."""
-        paths.write_text(Path(path), json.dumps(self.to_json(), indent=2) + "\n")
+        paths.write_text(Path(path), self.text())
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:

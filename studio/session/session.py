@@ -274,10 +274,19 @@ class Session:
 
         Raises ExportError, Refused or Cancelled; nothing is then left half-written.
         """
-        from studio.engine.verify import export_plan
+        from studio.engine.exporting import export_plan
+        from studio.session.opening import identity
 
         plan = replace(self.plan, export={**self.plan.export, **(options or {})})
-        return export_plan(self, plan, Path(out), tuple(formats), force=force, progress=progress, stop=stop)
+        return export_plan(
+            self.engine, plan, Path(out), tuple(formats), identity(self), force=force, progress=progress, stop=stop
+        )
+
+    def stored(self, format: str) -> list[tuple[str, Any]]:
+        """What a format would store and run for each weighted layer: (layer, Stored or Refusal)."""
+        from studio.engine.exporting import stored
+
+        return stored(self.engine, self.plan, format)
 
     def save_plan(self, path: Path | str) -> None:
         """Write the plan with the network's identity."""

@@ -1,0 +1,66 @@
+"""Run the main job on the bundled demo: load, plan, preview, export, verify, attend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from studio.cli import _common as common
+
+EXAMPLE = "edge-studio demo --headless --out demo"
+CROP = (32, 32)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Headless or in the app."""
+    parser.add_argument("--headless", action="store_true", help="no window: print what is done, end with the table")
+    parser.add_argument(
+        "--out", default="edge-studio-demo", metavar="DIR", help="export folder (default ./edge-studio-demo)"
+    )
+    common.json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the demo in the app, or run it headless to its table."""
+    if not (args.headless or args.json):
+        from studio.desktop import start
+
+        return start(demo=True)
+    found = headless(Path(args.out))
+    if args.json:
+        common.print_json(found)
+    return 0 if all(row["passed"] for row in found["exports"]) else 1
+
+
+def headless(out: Path) -> dict[str, Any]:
+    """Do the main job; prints what it does on stderr, table and paths on stdout; returns all numbers."""
+    from studio.cli.attend import print_selectors
+    from studio.cli.compress import preset, print_results
+    from studio.core.plan import Attention, Step
+    from studio.engine.attend import attend
+    from studio.session import demo
+
+    with common.progress_on_stderr() as progress:
+        _say("Opening the demo: six kinds of parts on a belt, a small residual network on 32x32 crops.")
+        session = demo.open_demo(progress=progress)
+        try:
+            _say("Plan: every layer int8, the largest layer pruned by half, edge density in front of the network.")
+            largest = max(session.graph.weighted, key=lambda layer: layer.parameters).name
+            plan = preset("int8").with_step(largest, Step("prune_weights", amount=0.5))
+            session.set_plan(demo.with_attention(plan, Attention("edge_density", crop=CROP)), "demo")
+            session.wait()
+            found = session.export(out, ("onnx", "tflite"), force=False, progress=progress)
+            frames = demo.frames()
+            seen = attend(frames, "edge_density", {}, crop=CROP, model=session.path, preprocess=None, progress=progress)
+        finally:
+            session.close()
+    print_selectors(seen)
+    sys.stdout.write("\n")
+    print_results(found)
+    return {**found, "attention": seen}
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")

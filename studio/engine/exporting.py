@@ -1,0 +1,148 @@
+"""Plan -> export folder: refusals first, then files one by one, each run and compared, the manifest last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from studio.core import registry
+from studio.core.errors import DataError, Refused
+from studio.core.plan import Plan
+from studio.core.result import Result
+from studio.engine.engine import FLOAT, Engine, Progress
+from studio.engine.verify import verify_file
+from studio.export.folder import ExportFolder
+from studio.export.targets._base import Refusal, Stored, Target
+from studio.lowering.program import Program
+
+Stop = Callable[[], bool]
+
+
+def stored(engine: Engine, plan: Plan, format: str) -> list[tuple[str, Stored | Refusal]]:
+    """What one format would store and run for each weighted layer: the table shown before export."""
+    target: Target = registry.find("export.targets", format)
+    program = engine.program(plan)
+    return [
+        (op.nodes[0], target.can(op, program))
+        for op in program.operations
+        if op.weights is not None or op.weight is not None
+    ]
+
+
+def export_plan(
+    engine: Engine,
+    plan: Plan,
+    out: Path,
+    formats: Sequence[str],
+    identity: Mapping[str, Any],
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> dict[str, Any]:
+    """Write, re-read and run the files of a plan; returns the manifest.
+
+    `identity`: what plan and manifest say of the model. Raises Refused before anything is written
+    where a format would need other numbers, ExportError, DataError, FileError or Cancelled.
+    """
+    if engine.evaluator is None:
+        remedy = "Give evaluation data with --data (in the app: Data)."
+        raise DataError("an export is checked on samples, and there is no data.", remedy=remedy)
+    targets: list[Target] = [registry.find("export.targets", name) for name in formats]
+    if not targets:
+        raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
+    before = engine.measure(FLOAT, stop=stop, progress=progress)
+    program = engine.program(plan)
+    notes = {target.name: _notes(target, program) for target in targets}
+    description = describe(engine, plan, program, identity)
+    whole = replace(plan, model=dict(identity))
+    previews = {t.name: engine.measure(plan, target=t.name, stop=stop, progress=progress) for t in targets}
+    with ExportFolder(out, force=force) as folder:
+        rows = []
+        for target in targets:
+            content = target.write(program, description, dict(plan.export))
+            path = folder.write(target.file_name, content)
+            verdict = verify_file(path, target, engine, plan, program, notes[target.name], progress=progress, stop=stop)
+            rows.append(verdict.row)
+        folder.write("plan.json", whole.text().encode())
+        manifest = {
+            **_summary(before, previews, program, engine, plan),
+            "exports": rows,
+            **description,
+            "snippets": {target.name: target.snippet(description) for target in targets},
+            "versions": {name: version(name) for name in ("onnxruntime", "ai-edge-litert", "torch", "onnx")},
+        }
+        return folder.finish(manifest)
+
+
+def describe(engine: Engine, plan: Plan, program: Program, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every export says of itself: model, preprocessing, layouts, quantization of input and output."""
+    dataset = engine.evaluator.dataset if engine.evaluator else None
+    return {
+        "model": {key: value for key, value in identity.items() if key != "layers"},
+        "preprocess": dataset.preprocess.to_json() if dataset else dict(plan.preprocess),
+        "classes": list(dataset.classes) if dataset and dataset.classes else None,
+        "layout": "NCHW" if len(engine.network.input_shape) == 4 else "as the source network",
+        "input": _tensor(program, program.inputs[0]),
+        "outputs": [_tensor(program, name) for name in program.outputs],
+        "full_integer": not program.float_layers,
+        "float_layers": list(program.float_layers),
+    }
+
+
+def _tensor(program: Program, name: str) -> dict[str, Any]:
+    """Name, shape and, where an integer tensor stands behind it, its quantization."""
+    info = program.tensors[name]
+    found: dict[str, Any] = {"name": name, "shape": list(info.shape), "quantization": None}
+    for op in program.operations:
+        other = op.output if op.kind == "quantize" and name in op.inputs else None
+        if op.kind == "dequantize" and op.output == name:
+            other = op.inputs[0]
+        made = None if other is None else program.tensors[other].format
+        if made is not None:
+            found["quantization"] = {"scale": made.scale, "zero_point": made.zero_point, "bits": made.bits}
+    return found
+
+
+def _notes(target: Target, program: Program) -> list[str]:
+    """What is stored wider than planned; raises Refused where the format would need other numbers."""
+    notes = []
+    for op in program.operations:
+        answer = target.can(op, program)
+        if isinstance(answer, Refusal):
+            raise Refused(answer.reason, where=f"{target.name}: {op.nodes[0]}", remedy="Change the step or the format.")
+        if answer.note:
+            notes.append(f"{op.nodes[0]}: {answer.note}")
+    return notes
+
+
+def _summary(
+    before: Result, previews: Mapping[str, Result], program: Program, engine: Engine, plan: Plan
+) -> dict[str, Any]:
+    per_format = {name: sizes(result) for name, result in previews.items()}
+    info = engine.calibration(plan.calibration)[1]
+    resolved = engine.resolve(plan)
+    return {
+        "before": sizes(before),
+        "previewed": {**next(iter(per_format.values())), "per_format": per_format},
+        "calibration": {
+            "source": info.source, "samples": info.samples, "same_as_evaluation": info.same_as_evaluation,
+        },
+        "skipped": [{"layer": s.layer, "technique": s.technique, "reason": s.reason} for s in resolved.skipped],
+    }  # fmt: skip
+
+
+def sizes(result: Result) -> dict[str, Any]:
+    """A result as the JSON of `compress` has it."""
+    return {
+        "metric": result.metric,
+        "value": result.value,
+        "samples": result.samples,
+        "interval": result.interval,
+        "flash_bytes": result.cost.flash_bytes,
+        "peak_ram_bytes": result.cost.peak_ram_bytes,
+        "macs": result.cost.macs,
+    }

@@ -1,0 +1,34 @@
+"""The bundled demo as a session: files made by `resources/make_demo.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from studio.core import paths
+from studio.core.plan import Attention, Plan
+from studio.session.opening import open_session
+from studio.session.session import Session
+
+
+def open_demo(plan: Plan | None = None, progress: Callable[[str, int, int], None] | None = None) -> Session:
+    """Open the demo's network with its test and calibration crops."""
+    folder = paths.resource("demo")
+    return open_session(
+        folder / "parts.onnx",
+        folder / "crops_test.npz",
+        calibration=folder / "crops_calibration.npz",
+        plan=plan,
+        progress=progress,
+    )
+
+
+def frames() -> Path:
+    """Frames of the belt with the box of the part of interest."""
+    return paths.resource("demo") / "frames.npz"
+
+
+def with_attention(plan: Plan, attention: Attention) -> Plan:
+    """Return the plan with an attention stage in front."""
+    return replace(plan, attention=attention)
