@@ -23,7 +23,8 @@ def is_idx(path: Path) -> bool:
 def read(path: Path) -> Arrays:
     """Pictures of an idx file, with the labels of the file beside it. Raises FileError or DataError."""
     if "labels" in path.name and "images" not in path.name:
-        remedy = f"Open {images}; its labels are found beside it."
+        images = path.name.replace("labels", "images").replace("idx1", "idx3")
+        remedy = f"Open {images}: its labels are found beside it."
         raise DataError("holds labels, not samples.", where=str(path), remedy=remedy)
     x = _array(path)
     if x.ndim < 2:
