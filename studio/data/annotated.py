@@ -78,7 +78,7 @@ def picture_labels(found: Annotations, label: str | None) -> tuple[np.ndarray | 
     candidates, an unknown field, a picture without label, and values of mixed kinds.
     """
     where = str(found.path)
-    candidates = _candidates(found.entries)
+    candidates = label_fields(found.entries)
     if label is None:
         if len(candidates) > 1:
             remedy = f"Choose one with --label: {', '.join(candidates)}."
@@ -114,7 +114,8 @@ def _value(entry: Entry, label: str, where: str) -> Any:
     return entry.fields[label]
 
 
-def _candidates(entries: Sequence[Entry]) -> list[str]:
+def label_fields(entries: Sequence[Entry]) -> list[str]:
+    """Fields that could be the pictures' label: plain values that do not describe the picture itself."""
     found: dict[str, None] = {}
     for entry in entries:
         found.update(

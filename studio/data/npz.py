@@ -38,7 +38,7 @@ def _arrays(archive: Archive, label: str | None) -> Arrays:
         raise DataError(f"'x' has shape {x.shape}.", where=where, remedy=remedy)
     check_finite(x, where)
     labels = _labels(archive, len(x), label)
-    return Arrays(archive.path, x, labels, _classes(archive), _stored(archive), _layout(archive))
+    return Arrays(archive.path, x, labels, class_names(archive), _stored(archive), _layout(archive))
 
 
 def check_finite(x: np.ndarray, where: str) -> None:
@@ -74,7 +74,7 @@ def _blob(archive: Archive, label: str | None) -> Pictures:
 
     return Pictures(
         archive.path, count, content, lambda i: f"{where}: picture {i}", _labels(archive, count, label),
-        _classes(archive), _stored(archive),
+        class_names(archive), _stored(archive),
     )  # fmt: skip
 
 
@@ -98,7 +98,8 @@ def _labels(archive: Archive, count: int, label: str | None) -> np.ndarray | Non
     return integer_labels(archive.array(name), count, str(archive.path), name) if name in archive else None
 
 
-def _classes(archive: Archive) -> tuple[str, ...] | None:
+def class_names(archive: Archive) -> tuple[str, ...] | None:
+    """Class names in `classes` (or words in `labels`), or None."""
     for name in ("classes", "labels"):
         if name in archive:
             values = archive.array(name)
