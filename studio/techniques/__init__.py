@@ -1,0 +1,1 @@
+"""Techniques, one file each: declared settings and a pure function on encodings."""
