@@ -7,7 +7,6 @@ moving slider sees every answer that was finished instead of none.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -58,7 +57,7 @@ class PreviewLane:
         self._done = 0
         self._number = 0
         self._paused = self._closed = False
-        self._tasks: deque[Task] = deque()
+        self._tasks: dict[str, Task] = {}
         self._busy = False
         self._thread = Thread(target=self._work, name="preview", daemon=True)
         self._thread.start()
@@ -70,10 +69,14 @@ class PreviewLane:
             self._wanted = _Wanted(plan, focus, self._number)
             self._change.notify_all()
 
-    def background(self, task: Task) -> None:
-        """Run a task when no preview is wanted; it starts again from the front when interrupted."""
+    def background(self, name: str, task: Task) -> None:
+        """Run a task when no preview is wanted, again from its start when one interrupts it.
+
+        A new task takes the place of one of the same name.
+        """
         with self._change:
-            self._tasks.append(task)
+            self._tasks.pop(name, None)
+            self._tasks[name] = task
             self._change.notify_all()
 
     def pause(self, paused: bool) -> None:
@@ -113,16 +116,17 @@ class PreviewLane:
                 if self._closed:
                     return
                 self._busy = True
-                wanted, task = self._wanted, self._tasks[0] if self._tasks else None
+                wanted = self._wanted
+                name, task = next(iter(self._tasks.items()), ("", None))
             try:
                 if wanted is not None and self._done != wanted.number:
                     self._measure(wanted)
                 elif task is not None:
-                    self._background(task)
+                    self._background(name, task)
             except Cancelled:
                 continue
             except Exception as error:
-                self._give_up(error, wanted)
+                self._give_up(error, wanted, name)
             if self._rests():
                 self._listener.idle()
 
@@ -176,11 +180,11 @@ class PreviewLane:
     def _overtaken(self, wanted: _Wanted) -> bool:
         return self._closed or self._wanted is None or self._wanted.number != wanted.number
 
-    def _give_up(self, error: Exception, wanted: _Wanted | None) -> None:
+    def _give_up(self, error: Exception, wanted: _Wanted | None, name: str) -> None:
         with self._change:
             if wanted is not None and self._done != wanted.number:
                 self._done = wanted.number
-            elif self._tasks:
-                self._tasks.popleft()
+            else:
+                self._tasks.pop(name, None)
             self._change.notify_all()
         self._listener.failed(error)

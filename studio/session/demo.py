@@ -26,7 +26,7 @@ def open_demo(plan: Plan | None = None, progress: Callable[[str, int, int], None
 
 def frames() -> Path:
     """Frames of the belt with the box of the part of interest."""
-    return paths.resource("demo") / "frames.npz"
+    return paths.resource("demo") / "frames"
 
 
 def with_attention(plan: Plan, attention: Attention) -> Plan:

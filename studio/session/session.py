@@ -42,6 +42,7 @@ class Session:
     progress_changed = Signal(object)  # Progress, or None when nothing runs
     notice = Signal(Notice)
     blame_changed = Signal()
+    effect_changed = Signal(str, Stage, Effect)  # layer, stage, what that step changes
 
     def __init__(self, opened: autosave.Opened, original: Network, engine: Engine, plan: Plan) -> None:
         self.opened = opened
@@ -218,7 +219,21 @@ class Session:
             self._save()
 
         if self.engine.evaluator is not None:
-            self.lane.background(task)
+            self.lane.background("blame", task)
+
+    def request_effects(self, layer: str) -> None:
+        """Measure what each step of a layer changes, in the background; answers by `effect_changed`."""
+        plan = self.plan
+
+        def task(stop: Callable[[], bool]) -> None:
+            for step in self.layer(layer).steps:
+                if self.plan != plan:
+                    return
+                if stop():
+                    raise Cancelled
+                self.effect_changed.emit(layer, step.stage, self.effect(layer, step.stage))
+
+        self.lane.background("effects", task)
 
     # -- listener of the preview lane -------------------------------------------------------------
 

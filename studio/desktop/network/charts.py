@@ -1,0 +1,191 @@
+"""Charts of the inspector, painted directly so that they follow the slider: weights and importance."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QWidget
+
+from studio.desktop import theme
+from studio.desktop.network.row_painter import ramp
+from studio.desktop.theme import fonts
+
+LEFT, BOTTOM, TOP = 38, 22, 8
+
+
+class WeightChart(QWidget):
+    """Histogram of a layer's weights: float as outline, as stored as bars, quantization levels as dashes."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMinimumHeight(118)
+        self.setAccessibleName("Histogram of the weights")
+        self.log = False
+        self._before = self._after = np.zeros(1)
+        self._edges = np.array([-1.0, 1.0])
+        self._levels = np.zeros(0)
+
+    def set_log(self, on: bool) -> None:
+        """Logarithmic counts."""
+        self.log = on
+        self.update()
+
+    def show_weights(self, before: np.ndarray, after: np.ndarray, edges: np.ndarray, levels: np.ndarray) -> None:
+        """Counts (bins,) in float and as stored, edges (bins + 1,), levels of the grid in weight units."""
+        self._before, self._after, self._edges, self._levels = before, after, edges, levels
+        self.update()
+
+    def _height(self, count: float, top: float) -> float:
+        if self.log:
+            return float(np.log10(1 + count) / np.log10(1 + top)) if top else 0.0
+        return min(1.0, count / top) if top else 0.0
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, p = theme.tokens(), QPainter(self)
+        box = QRectF(LEFT, TOP, self.width() - LEFT - 8, self.height() - TOP - BOTTOM)
+        top = float(max(self._before.max(), 1))
+        top = max(top, float(self._after.max())) if self.log else top
+        self._axes(p, t, box, top)
+        step = box.width() / len(self._before)
+        for i, count in enumerate(self._after):
+            if count:
+                h = self._height(float(count), top) * box.height()
+                p.fillRect(
+                    QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - 0.6), h), QColor(t.compressed)
+                )
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        low, high = float(self._edges[0]), float(self._edges[-1])
+        if len(self._levels) <= 63:
+            p.setPen(QPen(QColor(t.accent), 1, Qt.PenStyle.DotLine))
+            for level in self._levels:
+                if low <= level <= high:
+                    x = box.left() + (level - low) / (high - low) * box.width()
+                    p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+        outline = QPolygonF()
+        for i, count in enumerate(self._before):
+            y = box.bottom() - self._height(float(count), top) * box.height()
+            outline.append(QPointF(box.left() + i * step, y))
+            outline.append(QPointF(box.left() + (i + 1) * step, y))
+        p.setPen(QPen(QColor(t.float_), 1.4))
+        p.drawPolyline(outline)
+        p.end()
+
+    def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:
+        p.setFont(fonts.small())
+        for share in (0.0, 0.5, 1.0):
+            y = box.bottom() - share * box.height()
+            p.setPen(QPen(QColor(t.line), 1))
+            p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
+            count = (1 + top) ** share - 1 if self.log else share * top
+            p.setPen(QColor(t.text2))
+            text = f"{count / 1000:.0f} k" if count >= 10_000 else f"{count:.0f}"
+            p.drawText(
+                QRectF(0, y - 8, LEFT - 5, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text
+            )
+        for share, side in ((0.0, "AlignLeft"), (0.5, "AlignHCenter"), (1.0, "AlignRight")):
+            value = self._edges[0] + share * (self._edges[-1] - self._edges[0])
+            x = box.left() + share * box.width()
+            at = QRectF(x - (0 if share == 0 else 30 if share == 0.5 else 60), box.bottom() + 3, 60, 16)
+            p.drawText(at, getattr(Qt.AlignmentFlag, side), "0" if share == 0.5 else f"{value:.3g}")
+
+
+class ImportanceChart(QWidget):
+    """Scores of the output channels, sorted; the threshold is dragged and tells the share below it.
+
+    `threshold_changed(share, final)`: share of the channels below the line.
+    """
+
+    threshold_changed = Signal(float, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setMinimumHeight(108)
+        self.setAccessibleName("Importance of each channel, sorted")
+        self.setToolTip("Drag the line: channels below it are the least important ones")
+        self._scores = np.zeros(0)
+        self._message = ""
+        self._threshold: float | None = None
+
+    def show_scores(self, scores: np.ndarray) -> None:
+        """Scores (channels,), higher = keep."""
+        self._scores, self._message, self._threshold = np.sort(scores)[::-1], "", None
+        self.update()
+
+    def show_message(self, text: str) -> None:
+        """Say why there is nothing to show."""
+        self._scores, self._message = np.zeros(0), text
+        self.update()
+
+    @property
+    def below(self) -> int:
+        """Channels below the threshold."""
+        return int((self._scores < self._threshold).sum()) if self._threshold is not None else 0
+
+    def _box(self) -> QRectF:
+        return QRectF(LEFT, TOP, self.width() - LEFT - 8, self.height() - TOP - 8)
+
+    def _top(self) -> float:
+        return float(self._scores.max()) if len(self._scores) and self._scores.max() > 0 else 1.0
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, p, box = theme.tokens(), QPainter(self), self._box()
+        p.setFont(fonts.small())
+        if not len(self._scores):
+            p.setPen(QColor(t.text2))
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            p.drawText(QRectF(self.rect()).adjusted(8, 0, -8, 0), flags, self._message)
+            p.end()
+            return
+        top, step = self._top(), box.width() / len(self._scores)
+        p.setPen(QColor(t.text2))
+        for share in (0.0, 0.5, 1.0):
+            y = box.bottom() - share * box.height()
+            p.drawText(QRectF(0, y - 8, LEFT - 5, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+                       f"{share * top:.2g}")  # fmt: skip
+        for i, score in enumerate(self._scores):
+            h = max(0.0, float(score) / top) * box.height()
+            bar = QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - (0.6 if step > 3 else 0)), h)
+            if self._threshold is not None and score < self._threshold:
+                p.setPen(QPen(QColor(t.float_), 1))
+                p.setBrush(Qt.BrushStyle.NoBrush)
+                p.drawRect(bar)
+            else:
+                p.fillRect(bar, QColor(ramp(t.importance, float(score) / top)))
+        self._line(p, t, box, top)
+        p.end()
+
+    def _line(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:
+        y = box.bottom() - (self._threshold or 0.0) / top * box.height()
+        p.setPen(QPen(QColor(t.text), 1.2, Qt.PenStyle.DashLine))
+        p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
+        p.fillRect(QRectF(box.left() - 8, y - 6, 8, 12), QColor(t.text))
+        if self._threshold is not None:
+            n = self.below
+            text = f"{len(self._scores) - n} above · {n} below"
+            width = p.fontMetrics().horizontalAdvance(text) + 16
+            label = QRectF(box.right() - width, box.top(), width, 22)
+            p.setPen(QPen(QColor(t.ctl), 1))
+            p.setBrush(QColor(t.panel))
+            p.drawRoundedRect(label, 3, 3)
+            p.setPen(QColor(t.text))
+            p.drawText(label, Qt.AlignmentFlag.AlignCenter, text)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._drag(event, False)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._drag(event, False)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._drag(event, True)
+
+    def _drag(self, event: QMouseEvent, final: bool) -> None:
+        if not len(self._scores):
+            return
+        box = self._box()
+        share = (box.bottom() - event.position().y()) / max(1.0, box.height())
+        self._threshold = max(0.0, min(1.0, share)) * self._top()
+        self.update()
+        self.threshold_changed.emit(self.below / len(self._scores), final)

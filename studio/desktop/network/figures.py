@@ -1,0 +1,59 @@
+"""Figures of one layer as table and inspector show them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from studio.core.graph import Layer
+from studio.core.technique import Stage
+from studio.session import Session
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """Figures of one layer; None where a figure does not apply or is not measured."""
+
+    name: str
+    kind: str
+    parameters: int
+    macs: int
+    bytes: int
+    bits: int | None
+    sparse: float | None
+    sqnr_db: float | None
+    points: float | None
+
+    def values(self) -> tuple[Any, ...]:
+        """Values in the order of the columns."""
+        return (
+            self.name, self.kind, self.parameters, self.macs, self.bytes, self.bits, self.sparse, self.sqnr_db,
+            self.points,
+        )  # fmt: skip
+
+
+def row_of(session: Session, name: str) -> LayerRow:
+    """Figures of a layer under the session's plan."""
+    view = session.layer(name)
+    steps = {step.stage: step for step in view.steps}
+    grid, sparse = steps.get(Stage.GRID), steps.get(Stage.SPARSE)
+    zeros = float((view.encoding.decode() == 0).mean()) if view.encoding is not None and sparse else None
+    noise = view.sqnr_db
+    return LayerRow(
+        name, view.layer.detail.split(" · ")[0].split(", ")[0], view.layer.parameters, view.layer.macs, view.bytes,
+        getattr(grid.values, "weight_bits", None) if grid else None, zeros,
+        None if noise is None or math.isinf(noise) else noise, points_lost(session, name),
+    )  # fmt: skip
+
+
+def plain_row(layer: Layer) -> LayerRow:
+    """Figures that need no computing: what the table shows at once."""
+    kind = layer.detail.split(" · ")[0].split(", ")[0]
+    return LayerRow(layer.name, kind, layer.parameters, layer.macs, 4 * layer.parameters, None, None, None, None)
+
+
+def points_lost(session: Session, name: str) -> float | None:
+    """Measured share of a layer at 4 bits in points, 0 and more; None where it was not measured."""
+    measured = session.blame.find(name, "int4") if session.blame else None
+    return None if measured is None else max(0.0, -100 * measured.delta)

@@ -1,0 +1,294 @@
+"""The selected layer: weights, importance, technique stack, activation; several layers at once too."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.core import registry
+from studio.core.encoding import Encoding, Grid, Sparse
+from studio.core.errors import StudioError
+from studio.core.plan import Plan, Step
+from studio.core.technique import Stage
+from studio.desktop.network.charts import ImportanceChart, WeightChart
+from studio.desktop.network.technique_card import TechniqueCard
+from studio.session import Session
+from studio.session.events import Effect
+
+BINS = 121
+MOVES = itertools.count()
+
+
+class Inspector(QScrollArea):
+    """Edits the selected layers of a session. `step_by(±1)` asks for the neighbour, `failed(text)` tells a refusal."""
+
+    step_by = Signal(int)
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("inspector")
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setMinimumWidth(392)
+        self._session: Session | None = None
+        self._names: list[str] = []
+        self._current = ""
+        self._gesture: object = None
+        body = QWidget()
+        body.setObjectName("inspector-body")
+        self._layout = QVBoxLayout(body)
+        self._layout.setContentsMargins(14, 12, 14, 12)
+        self._layout.setSpacing(8)
+        self.setWidget(body)
+        self._build_head()
+        self._build_charts()
+        self._build_techniques()
+        self._layout.addStretch(1)
+        # Charts wait for the end of the event queue, so that a drag paints once for many values.
+        self._redraw = QTimer(self, interval=0, singleShot=True)
+        self._redraw.timeout.connect(self._show_charts)
+        self._show_layer()
+
+    def _build_head(self) -> None:
+        row = QHBoxLayout()
+        self.title = QLabel()
+        self.title.setObjectName("page-title")
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row.addWidget(self.title, 1)
+        for arrow, by, text in (
+            (Qt.ArrowType.UpArrow, -1, "Previous layer"),
+            (Qt.ArrowType.DownArrow, 1, "Next layer"),
+        ):
+            button = QToolButton()
+            button.setArrowType(arrow)
+            button.setAutoRaise(True)
+            button.setToolTip(text)
+            button.setAccessibleName(text)
+            button.clicked.connect(lambda _=False, by=by: self.step_by.emit(by))
+            row.addWidget(button)
+        self._layout.addLayout(row)
+        row = QHBoxLayout()
+        self.detail, self.size = QLabel(), QLabel()
+        self.detail.setObjectName("secondary")
+        row.addWidget(self.detail, 1)
+        row.addWidget(self.size)
+        self._layout.addLayout(row)
+
+    def _build_charts(self) -> None:
+        self._charts = QWidget()
+        layout = QVBoxLayout(self._charts)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(6)
+        self.weights, self.importance = WeightChart(), ImportanceChart()
+        log = QCheckBox("log y")
+        log.setToolTip("Logarithmic counts: shows the tails")
+        log.toggled.connect(self.weights.set_log)
+        self.weights_title = _section("Weights")
+        layout.addLayout(_line(self.weights_title, log))
+        layout.addWidget(self.weights)
+        self.criterion = QComboBox()
+        self.criterion.setAccessibleName("Importance criterion")
+        for name in registry.names("criteria"):
+            found = registry.find("criteria", name)
+            self.criterion.addItem(found.title, name)
+            self.criterion.setItemData(self.criterion.count() - 1, found.help, Qt.ItemDataRole.ToolTipRole)
+        self.criterion.activated.connect(lambda _: self._show_importance())
+        self.importance_title = _section("Importance")
+        layout.addLayout(_line(self.importance_title, self.criterion))
+        layout.addWidget(self.importance)
+        self._layout.addWidget(self._charts)
+
+    def _build_techniques(self) -> None:
+        self._techniques = QWidget()
+        layout = QVBoxLayout(self._techniques)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setSpacing(6)
+        right = QLabel("effect when on")
+        right.setObjectName("secondary")
+        layout.addLayout(_line(_section("Techniques"), right))
+        found = [registry.find("techniques", name) for name in registry.names("techniques")]
+        self.cards: dict[Stage, TechniqueCard] = {}
+        for technique in sorted(found, key=lambda f: f.stage):
+            card = TechniqueCard(technique.name)
+            card.changed.connect(self._set_step)
+            card.switched.connect(lambda on, card=card: self._switch(card, on))
+            self.cards[technique.stage] = card
+            layout.addWidget(card)
+        self.activation = QComboBox()
+        self.activation.setAccessibleName("Activation format of the output")
+        for text, bits in (("by the rule", None), ("int8", 8), ("float", 32)):
+            self.activation.addItem(text, bits)
+        self.activation.activated.connect(self._set_activation)
+        self.float_button = QPushButton("Leave this layer in float")
+        self.float_button.setToolTip("Switches quantization off here; pruning stays (Ctrl+L)")
+        self.float_button.setShortcut("Ctrl+L")
+        self.float_button.clicked.connect(self._leave_float)
+        label = QLabel("Output tensor")
+        label.setBuddy(self.activation)
+        layout.addLayout(_line(label, self.activation, self.float_button))
+        self.sqnr = QLabel()
+        self.sqnr.setObjectName("secondary")
+        layout.addWidget(self.sqnr)
+        self._layout.addWidget(self._techniques)
+
+    # -- what is shown ----------------------------------------------------------------------------
+
+    def set_session(self, session: Session | None) -> None:
+        """Inspect another network, or nothing."""
+        self._session, self._names, self._current = session, [], ""
+        self._show_layer()
+
+    def show_layers(self, names: list[str], current: str) -> None:
+        """Inspect layers: the current one is drawn, changes go to all of them."""
+        self._names, self._current = names, current
+        self._show_layer()
+
+    def plan_changed(self, old: Plan, new: Plan) -> None:
+        """Show the new plan where it differs for this layer."""
+        if self._session is not None and self._current:
+            self._show_steps()
+            self._redraw.start()
+
+    def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
+        """Show a measured effect of a step of this layer."""
+        if layer == self._current and stage in self.cards:
+            self.cards[stage].show_effect(effect)
+
+    def _show_layer(self) -> None:
+        shown = self._session is not None and bool(self._current)
+        self._charts.setVisible(shown)
+        self._techniques.setVisible(shown)
+        if self._session is None or not self._current:
+            self.title.setText("No layer selected")
+            self.detail.setText("Select a layer in the graph or the table.")
+            self.size.clear()
+            return
+        layer = self._session.graph.layer(self._current)
+        others = len(self._names) - 1
+        self.title.setText(layer.name + (f"  and {others} more" if others > 0 else ""))
+        self.title.setToolTip(layer.source)
+        shape = "×".join(map(str, layer.output_shape[1:]))  # noqa: RUF001
+        self.detail.setText(f"{layer.detail} · {shape}")
+        self._charts.setVisible(layer.weighted)
+        self._techniques.setVisible(layer.weighted)
+        self._show_steps()
+        self._redraw.start()
+        self._show_importance()
+
+    def _show_steps(self) -> None:
+        assert self._session is not None
+        view = self._session.layer(self._current)
+        steps = {step.stage: step for step in view.steps}
+        for stage, card in self.cards.items():
+            card.show_step(steps.get(stage), view.reason(card.technique))
+            card.show_effect(None)
+        bits = self._session.plan.activations.layers.get(self._current)
+        self.activation.setCurrentIndex(self.activation.findData(bits))
+        self.float_button.setEnabled(Stage.GRID in steps)
+        if view.layer.weighted:
+            self._session.request_effects(self._current)
+
+    def _show_charts(self) -> None:
+        if self._session is None or not self._current:
+            return
+        view = self._session.layer(self._current)
+        if view.weight is None or view.encoding is None:
+            self.size.setText(f"{view.layer.activation_bytes / 1024:,.1f} KiB output")
+            return
+        now = dict(self._session.cost.layer_bytes).get(self._current, view.float_bytes)
+        self.size.setText(f"{view.float_bytes / 1024:,.1f} → <b>{now / 1024:,.1f} KiB</b>")
+        before, edges = view.histogram(BINS)
+        after, _ = view.histogram(BINS, compressed=True)
+        levels = grid_levels(view.encoding)
+        self.weights.show_weights(before, after, edges, levels)
+        text = f"Weights   <span>{len(levels)} levels</span>" if len(levels) else "Weights"
+        self.weights_title.setText(text)
+        noise = view.sqnr_db
+        self.sqnr.setText("" if noise is None or np.isinf(noise) else f"SQNR of the weights {noise:.1f} dB")
+
+    def _show_importance(self) -> None:
+        if self._session is None or not self._current:
+            return
+        view = self._session.layer(self._current)
+        if not view.layer.weighted:
+            return
+        try:
+            scores = view.importance(self.criterion.currentData())
+        except StudioError as error:
+            self.importance.show_message(error.what)
+            self.importance_title.setText("Importance")
+            return
+        self.importance.show_scores(scores)
+        self.importance_title.setText(f"Importance   {len(scores)} channels, sorted")
+
+    # -- what the user does -----------------------------------------------------------------------
+
+    def _set_step(self, step: Step, final: bool) -> None:
+        if self._gesture is None:
+            self._gesture = f"drag {next(MOVES)}"
+        self._apply(step, self._gesture)
+        if final:
+            self._gesture = None
+
+    def _switch(self, card: TechniqueCard, on: bool) -> None:
+        stage = card.found.stage
+        self._apply(Step(card.technique) if on else Step.off(stage.name))
+
+    def _leave_float(self) -> None:
+        self._apply(Step.off(Stage.GRID.name))
+
+    def _apply(self, step: Step, gesture: object = None) -> None:
+        if self._session is None:
+            return
+        try:
+            if len(self._names) > 1:
+                self._session.apply(self._names, step, gesture)
+            else:
+                self._session.set_step(self._current, step, gesture)
+        except StudioError as error:
+            self.failed.emit(error)
+            self._show_steps()
+
+    def _set_activation(self) -> None:
+        if self._session is not None:
+            self._session.set_activation(self._current, self.activation.currentData())
+
+
+def grid_levels(encoding: Encoding) -> np.ndarray:
+    """Weight values that the grid of the widest channel can take; empty for float weights."""
+    while isinstance(encoding, Sparse):
+        encoding = encoding.values
+    if not isinstance(encoding, Grid):
+        return np.zeros(0)
+    top = 2 ** (encoding.width - 1) - 1
+    levels: np.ndarray = np.arange(-top, top + 1) * float(encoding.scale.max())
+    return levels
+
+
+def _section(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setObjectName("section")
+    return label
+
+
+def _line(*widgets: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.addWidget(widgets[0], 1)
+    for widget in widgets[1:]:
+        row.addWidget(widget)
+    return row

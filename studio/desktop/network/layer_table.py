@@ -1,0 +1,166 @@
+"""All weighted layers as a sortable table, selection shared with the graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from PySide6.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRectF,
+    QSortFilterProxyModel,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QColor, QPainter
+from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView, QWidget
+
+from studio.desktop import theme
+from studio.desktop.network.figures import LayerRow
+from studio.desktop.network.row_painter import count
+
+Index = QModelIndex | QPersistentModelIndex
+COLUMNS = ("Layer", "Kind", "Params", "MACs", "KiB", "Bits", "Sparse", "SQNR dB", "Sens. pt")
+BAR_COLUMNS = {4: "compressed", 7: "updating", 8: "sensitivity"}
+SORT_ROLE = Qt.ItemDataRole.UserRole
+SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
+
+
+class LayerModel(QAbstractTableModel):
+    """Rows of the table; `set_row` replaces one, so that only what differs is painted again."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows: list[LayerRow] = []
+
+    def set_rows(self, rows: list[LayerRow]) -> None:
+        """Show other layers."""
+        self.beginResetModel()
+        self.rows = rows
+        self.endResetModel()
+
+    def set_row(self, row: LayerRow) -> None:
+        """Replace the row of one layer."""
+        for i, old in enumerate(self.rows):
+            if old.name == row.name and old != row:
+                self.rows[i] = row
+                self.dataChanged.emit(self.index(i, 0), self.index(i, len(COLUMNS) - 1))
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return COLUMNS[section]
+        return None
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row, column = self.rows[index.row()], index.column()
+        value = row.values()[column]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return _text(column, value)
+        if role == SORT_ROLE:
+            return value if value is not None else -math.inf
+        if role == SHARE_ROLE and column in BAR_COLUMNS and value is not None:
+            top = max((r.values()[column] or 0 for r in self.rows), default=0)
+            return float(value) / top if top else 0.0
+        if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+
+def _text(column: int, value: Any) -> str:
+    if value is None:
+        return "float" if column == 5 else "–"  # noqa: RUF001
+    formats = {2: "{:,}", 4: "{:,.1f}", 6: "{:.0f} %", 7: "{:.1f}", 8: "{:.2f}"}
+    if column == 3:
+        return count(value)
+    scaled = value / 1024 if column == 4 else 100 * value if column == 6 else value
+    return formats.get(column, "{}").format(scaled)
+
+
+class BarDelegate(QStyledItemDelegate):
+    """A small bar at the left of a number."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        super().paint(painter, option, index)
+        share = index.data(SHARE_ROLE)
+        if share is None:
+            return
+        t = theme.tokens()
+        rect = QRectF(option.rect)  # type: ignore[attr-defined]
+        room = max(0.0, min(34.0, rect.width() - 62))
+        box = QRectF(rect.left() + 4, rect.center().y() - 6, room, 12)
+        kind = BAR_COLUMNS[index.column()]
+        color = t.sensitivity[2] if kind == "sensitivity" else getattr(t, kind)
+        painter.fillRect(box, QColor(t.sunken))
+        painter.fillRect(QRectF(box.left(), box.top(), box.width() * share, box.height()), QColor(color))
+
+
+class LayerTable(QTableView):
+    """Sorts by click on a header; `picked(names, current)` tells of a selection by the user."""
+
+    picked = Signal(list, str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("layers")
+        self.setAccessibleName("Layers")
+        self.layers = LayerModel(self)
+        self.sorted = QSortFilterProxyModel(self)
+        self.sorted.setSourceModel(self.layers)
+        self.sorted.setSortRole(SORT_ROLE)
+        self.sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.setModel(self.sorted)
+        self.setSortingEnabled(True)
+        self.sortByColumn(4, Qt.SortOrder.DescendingOrder)
+        self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.setAlternatingRowColors(True)
+        self.setShowGrid(False)
+        self.setItemDelegate(BarDelegate(self))
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(26)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setHighlightSections(False)
+        for column, width in enumerate((0, 96, 74, 78, 92, 52, 62, 92, 92)):
+            if column:
+                self.setColumnWidth(column, width)
+        self.selectionModel().selectionChanged.connect(self._picked)
+        self._following = False
+
+    def set_rows(self, rows: list[LayerRow]) -> None:
+        """Show the layers of another network."""
+        self.layers.set_rows(rows)
+
+    def set_compact(self, compact: bool) -> None:
+        """Drop Kind and MACs where the window is small."""
+        self.setColumnHidden(1, compact)
+        self.setColumnHidden(3, compact)
+
+    def follow(self, names: list[str]) -> None:
+        """Select what the graph has selected."""
+        self._following = True
+        self.clearSelection()
+        selection = self.selectionModel()
+        for i, row in enumerate(self.layers.rows):
+            if row.name in names:
+                index = self.sorted.mapFromSource(self.layers.index(i, 0))
+                selection.select(index, selection.SelectionFlag.Select | selection.SelectionFlag.Rows)
+                self.scrollTo(index)
+        self._following = False
+
+    def _picked(self) -> None:
+        if self._following:
+            return
+        rows = [self.sorted.mapToSource(i).row() for i in self.selectionModel().selectedRows()]
+        names = [self.layers.rows[row].name for row in rows]
+        if names:
+            current = self.sorted.mapToSource(self.currentIndex()).row()
+            name = self.layers.rows[current].name if 0 <= current < len(self.layers.rows) else names[-1]
+            self.picked.emit(names, name if name in names else names[-1])

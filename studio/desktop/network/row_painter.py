@@ -1,0 +1,246 @@
+"""Paints one row of the graph view: card, join, block."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QPainter, QPen, QPolygonF
+
+from studio.desktop.network.graph_model import GraphModel
+from studio.desktop.network.rows import Row
+from studio.desktop.network.thumbnails import Thumbnail, Thumbnails
+from studio.desktop.theme import Tokens, fonts
+
+COLUMNS = (
+    ("output", 190, 0.16),
+    ("weights", 0, 0.13),
+    ("importance", 0, 0.17),
+    ("techniques", 0, 0.22),
+    ("size", 92, 0.0),
+)
+"""Columns right of the name: least width and share of what is left."""
+NAME = 210
+SHOWN_POINTS = 1.0
+"""Points lost at 4 bits at which the sensitivity tint is darkest."""
+
+
+def columns(width: float) -> dict[str, tuple[float, float]]:
+    """Left edge and width of every column of a card of this width."""
+    left = max(0.0, width - NAME - sum(least for _, least, _ in COLUMNS) - 24)
+    total = sum(share for _, _, share in COLUMNS) or 1.0
+    found = {"name": (16.0, NAME - 16.0 + 0.0)}
+    x = float(NAME)
+    if left < 150:  # narrow: name and size only keep their room
+        found["size"] = (width - 92, 84.0)
+        found["output"] = (x, width - 92 - x)
+        return found
+    for name, least, share in COLUMNS:
+        w = least * (0.62 if name == "output" else 1.0) + left * share / total
+        found[name] = (x, w - 12)
+        x += w
+    found["size"] = (width - 100, 90.0)
+    return found
+
+
+class RowPainter:
+    """Paints rows of one model with the tokens of the current theme."""
+
+    def __init__(self, model: GraphModel, thumbnails: Thumbnails, tokens: Tokens) -> None:
+        self.model = model
+        self.thumbnails = thumbnails
+        self.t = tokens
+
+    def paint(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool) -> None:
+        """Paint a row into `rect` (unscaled pixels)."""
+        if row.kind == "header":
+            self._header(p, row, rect)
+        elif row.kind == "slim":
+            self._slim(p, row, rect)
+        else:
+            self._card(p, row, rect, lane_color, hovered)
+
+    def _header(self, p: QPainter, row: Row, rect: QRectF) -> None:
+        self._arrow(p, rect.left() + 16, rect.center().y(), down=True)
+        layers = [layer for layer in row.layers if layer.weighted]
+        now, before = self.model.sizes(row)
+        self._text(p, rect.adjusted(26, 0, 0, 0), row.title, fonts.card(), self.t.text)
+        x = 26 + QFontMetricsF(fonts.card()).horizontalAdvance(row.title) + 10
+        self._text(p, rect.adjusted(x, 0, 0, 0), f"{len(layers)} layers", fonts.small(), self.t.text2)
+        text = f"{now / 1024:,.1f} of {before / 1024:,.1f}"
+        self._text(p, rect.adjusted(0, 0, -10, 0), text, fonts.small(), self.t.text2, right=True)
+
+    def _slim(self, p: QPainter, row: Row, rect: QRectF) -> None:
+        box = QRectF(rect.left(), rect.top() + 2, min(rect.width(), 330), rect.height() - 4)
+        self._box(p, box, self.t.well, self.t.soft_line if self._is_selected(row) else self.t.line)
+        place = columns(rect.width())
+        name = row.layers[0].name
+        self._text(p, box.adjusted(12, 0, -90, 0), name, fonts.small(), self.t.text2)
+        x = 12 + QFontMetricsF(fonts.small()).horizontalAdvance(name) + 8
+        detail = ", ".join(dict.fromkeys(layer.detail for layer in row.layers))
+        left, _ = place["output"]
+        if x < left - 30:
+            self._text(
+                p, QRectF(box.left() + x, box.top(), left - x - 6, box.height()), detail, fonts.small(), self.t.text3
+            )
+        self._text(p, QRectF(box.left() + left, box.top(), 130, box.height()), shape(row), fonts.mono(), self.t.text2)
+
+    def _card(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool) -> None:
+        selected = self._is_selected(row)
+        back = self.t.soft if selected else self.t.panel
+        edge = self.t.accent if self._is_current(row) else self.t.soft_line if selected else lane_color
+        if row.kind == "block":
+            self._box(p, rect.translated(3, 3), self.t.panel, self.t.line)
+        self._box(p, rect, back, self.t.accent if hovered and not selected else edge, 2 if self._is_current(row) else 1)
+        self._stripe(p, row, rect)
+        place = columns(rect.width())
+        self._names(p, row, rect, place)
+        if row.kind == "card" and "weights" in place:
+            self._thumbnail(p, row, rect, place)
+        if "techniques" in place:
+            self._chips(p, row, rect, place["techniques"])
+        self._sizes(p, row, rect, place["size"])
+
+    def _names(self, p: QPainter, row: Row, rect: QRectF, place: dict[str, tuple[float, float]]) -> None:
+        first, last = row.layers[0], row.layers[-1]
+        x, w = place["name"]
+        title, detail = first.name, ", ".join([first.detail, *(n.detail for n in row.layers[1:])])
+        macs = first.macs
+        if row.kind == "block":
+            self._arrow(p, rect.left() + x + 4, rect.top() + 15, down=False)
+            weighted = [layer for layer in row.layers if layer.weighted]
+            title, detail, macs = f"    {row.title}", f"{len(weighted)} layers", sum(n.macs for n in weighted)
+        self._two_lines(p, rect, x, w, title, detail)
+        x, w = place["output"]
+        out = "×".join(map(str, last.output_shape[1:]))  # noqa: RUF001
+        self._two_lines(p, rect, x, w, out, f"{count(macs)} MACs", fonts.mono())
+
+    def _two_lines(
+        self, p: QPainter, rect: QRectF, x: float, w: float, first: str, second: str, font: QFont | None = None
+    ) -> None:
+        top = QRectF(rect.left() + x, rect.top() + 4, w, rect.height() / 2 - 3)
+        low = QRectF(rect.left() + x, rect.center().y(), w, rect.height() / 2 - 4)
+        self._text(p, top, first, font or fonts.card(), self.t.text, elide=Qt.TextElideMode.ElideMiddle)
+        self._text(p, low, second, fonts.small(), self.t.text2)
+
+    def _stripe(self, p: QPainter, row: Row, rect: QRectF) -> None:
+        """Sensitivity tint at the left edge; a block shows one band for each of its layers."""
+        layers = [layer for layer in row.layers if layer.weighted]
+        height = (rect.height() - 2) / max(1, len(layers))
+        for i, layer in enumerate(layers):
+            points = self.model.tint(layer.name)
+            color = self.t.raised if points is None else ramp(self.t.sensitivity, points / SHOWN_POINTS)
+            p.fillRect(QRectF(rect.left() + 1, rect.top() + 1 + i * height, 8, height), QColor(color))
+
+    def _thumbnail(self, p: QPainter, row: Row, rect: QRectF, place: dict[str, tuple[float, float]]) -> None:
+        found = self.thumbnails.find(row.layers[0].name)
+        if found is None:
+            return
+        x, w = place["weights"]
+        self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
+        x, w = place["importance"]
+        self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
+
+    def _histogram(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
+        step = box.width() / len(found.before)
+        color = QColor(self.t.compressed)
+        for i, value in enumerate(found.after):
+            if value > 0:
+                h = float(value) * box.height()
+                p.fillRect(QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - 0.6), h), color)
+        outline = QPolygonF()
+        for i, value in enumerate(found.before):
+            y = box.bottom() - float(value) * box.height()
+            outline.append(QPointF(box.left() + i * step, y))
+            outline.append(QPointF(box.left() + (i + 1) * step, y))
+        p.setPen(QPen(QColor(self.t.float_), 1))
+        p.drawPolyline(outline)
+        p.drawLine(box.bottomLeft(), box.bottomRight())
+
+    def _importance(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
+        """One bar a channel in file order, at most one for each pixel; dead channels are gaps on a base line."""
+        bars = min(len(found.importance), int(box.width()))
+        if bars < 1:
+            return
+        scores = [chunk.mean() for chunk in np.array_split(found.importance, bars)]
+        dead = [bool(chunk.all()) for chunk in np.array_split(found.dead, bars)]
+        step = box.width() / bars
+        for i in range(bars):
+            bar = QRectF(box.left() + i * step, box.top(), step + 0.3, box.height())
+            if dead[i]:
+                bar.setTop(box.bottom() - 1)
+            p.fillRect(bar, QColor(self.t.float_ if dead[i] else ramp(self.t.importance, float(scores[i]))))
+        p.setPen(QPen(QColor(self.t.line), 1))
+        p.setBrush(Qt.BrushStyle.NoBrush)
+        p.drawRect(box)
+
+    def _chips(self, p: QPainter, row: Row, rect: QRectF, place: tuple[float, float]) -> None:
+        x, w = rect.left() + place[0], place[1]
+        end = x + w
+        for chip in self.model.chips(row):
+            width = QFontMetricsF(fonts.chip()).horizontalAdvance(chip.text) + 22
+            if x + width > end:
+                self._text(p, QRectF(x, rect.top(), 20, rect.height()), "…", fonts.chip(), self.t.text2)
+                return
+            box = QRectF(x, rect.center().y() - 11, width, 22)
+            pen = QPen(QColor(self.t.accent if chip.dashed else self.t.line), 1.2)
+            pen.setStyle(Qt.PenStyle.DashLine if chip.dashed else Qt.PenStyle.SolidLine)
+            p.setPen(pen)
+            p.setBrush(QColor(self.t.raised))
+            p.drawRoundedRect(box, 3, 3)
+            p.fillRect(QRectF(x + 6, box.center().y() - 5, 5, 10), QColor(self.t.technique(chip.technique)))
+            self._text(p, box.adjusted(15, 0, 0, 0), chip.text, fonts.chip(), self.t.text)
+            x += width + 6
+
+    def _sizes(self, p: QPainter, row: Row, rect: QRectF, place: tuple[float, float]) -> None:
+        now, before = self.model.sizes(row)
+        x, w = place
+        top = QRectF(rect.left() + x, rect.top() + 4, w, rect.height() / 2 - 3)
+        low = QRectF(rect.left() + x, rect.center().y(), w, rect.height() / 2 - 4)
+        color = self.t.accent if self._is_current(row) else self.t.text
+        self._text(p, top, f"{now / 1024:,.1f}", fonts.card(), color, right=True)
+        self._text(p, low, f"of {before / 1024:,.1f}", fonts.small(), self.t.text2, right=True)
+
+    def _is_selected(self, row: Row) -> bool:
+        return any(layer.name in self.model.selected for layer in row.layers)
+
+    def _is_current(self, row: Row) -> bool:
+        return row.kind == "card" and row.layers[0].name == self.model.current
+
+    def _box(self, p: QPainter, rect: QRectF, back: str, edge: str, width: float = 1) -> None:
+        p.setPen(QPen(QColor(edge), width))
+        p.setBrush(QBrush(QColor(back)))
+        p.drawRoundedRect(rect, 4, 4)
+
+    def _arrow(self, p: QPainter, x: float, y: float, down: bool) -> None:
+        points = [(-4, -2), (4, -2), (0, 4)] if down else [(-2, -4), (-2, 4), (4, 0)]
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(QColor(self.t.text))
+        p.drawPolygon(QPolygonF([QPointF(x + dx, y + dy) for dx, dy in points]))
+
+    def _text(
+        self, p: QPainter, rect: QRectF, text: str, font: QFont, color: str, *, right: bool = False,
+        elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
+    ) -> None:  # fmt: skip
+        p.setFont(font)
+        p.setPen(QColor(color))
+        shown = QFontMetricsF(font).elidedText(text, elide, rect.width())
+        side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
+        p.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter, shown)
+
+
+def shape(row: Row) -> str:
+    """Output shape of a row without its batch."""
+    return "×".join(map(str, row.layers[-1].output_shape[1:]))  # noqa: RUF001
+
+
+def count(value: float) -> str:
+    """Large counts with k, M or G."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+def ramp(colors: tuple[str, ...], share: float) -> str:
+    """Colour of a ramp at 0..1."""
+    return colors[min(len(colors) - 1, max(0, round(share * (len(colors) - 1))))]

@@ -1,0 +1,125 @@
+"""Controls built from the one declaration of a technique's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QSpinBox, QWidget
+
+from studio.core.settings import Declared
+
+POSITIONS = 200
+"""Positions of a slider over a continuous setting without a step."""
+
+
+class SettingSlider(QWidget):
+    """Slider and value box of one number. `changed(value, final)`: final is False while the hand drags."""
+
+    changed = Signal(object, bool)
+
+    def __init__(self, declared: Declared, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._declared = declared
+        low, high = float(declared.low or 0), float(declared.high if declared.high is not None else 1)
+        self._low, self._step = low, float(declared.step or (1 if declared.kind == "int" else (high - low) / POSITIONS))
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, round((high - low) / self._step))
+        self.slider.setAccessibleName(declared.title)
+        self.slider.setToolTip(declared.help)
+        self.box = QSpinBox() if declared.kind == "int" else QDoubleSpinBox()
+        self._percent = declared.kind == "float" and high <= 1
+        self._fill_box(low, high)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.box)
+        self.slider.valueChanged.connect(self._slid)
+        self.slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
+        self.box.editingFinished.connect(self._typed)
+
+    def _fill_box(self, low: float, high: float) -> None:
+        scale = 100 if self._percent else 1
+        unit = "%" if self._percent else self._declared.unit
+        if isinstance(self.box, QDoubleSpinBox):
+            self.box.setDecimals(0 if self._percent else 2)
+        self.box.setRange(*(int(v * scale) if isinstance(self.box, QSpinBox) else v * scale for v in (low, high)))  # type: ignore[arg-type]
+        self.box.setSuffix(f" {unit}" if unit else "")
+        self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.box.setFixedWidth(74)
+        self.box.setAccessibleName(f"{self._declared.title}, value")
+        self.box.setToolTip(self._declared.help)
+
+    def value(self) -> int | float:
+        """Value of the slider in the setting's own unit."""
+        value = self._low + self.slider.value() * self._step
+        return round(value) if self._declared.kind == "int" else round(value, 6)
+
+    def set_value(self, value: float) -> None:
+        """Show a value without telling anyone."""
+        for widget in (self.slider, self.box):
+            widget.blockSignals(True)
+        self.slider.setValue(round((float(value) - self._low) / self._step))
+        self._show(value)
+        for widget in (self.slider, self.box):
+            widget.blockSignals(False)
+
+    def _show(self, value: float) -> None:
+        shown = 100 * value if self._percent else value
+        self.box.setValue(round(shown) if isinstance(self.box, QSpinBox) else shown)  # type: ignore[arg-type]
+
+    def _slid(self) -> None:
+        self.box.blockSignals(True)
+        self._show(self.value())
+        self.box.blockSignals(False)
+        self.changed.emit(self.value(), not self.slider.isSliderDown())
+
+    def _typed(self) -> None:
+        value = self.box.value() / 100 if self._percent else self.box.value()
+        if abs(value - self.value()) > 1e-9:
+            self.set_value(value)
+            self.changed.emit(self.value(), True)
+
+
+class SettingField(QWidget):
+    """Choice or switch with its title. `changed(value, True)`."""
+
+    changed = Signal(object, bool)
+
+    def __init__(self, declared: Declared, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._declared = declared
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        if declared.kind == "bool":
+            self._switch = QCheckBox(declared.title)
+            self._switch.toggled.connect(lambda on: self.changed.emit(on, True))
+            layout.addWidget(self._switch)
+        else:
+            self._choice = QComboBox()
+            for choice in declared.choices:
+                self._choice.addItem(str(choice).replace("_", "-"), choice)
+            self._choice.setAccessibleName(declared.title)
+            self._choice.activated.connect(lambda i: self.changed.emit(self._choice.itemData(i), True))
+            label = QLabel(declared.title)
+            label.setBuddy(self._choice)
+            layout.addWidget(label)
+            layout.addWidget(self._choice)
+        self.setToolTip(declared.help)
+
+    def set_value(self, value: Any) -> None:
+        """Show a value without telling anyone."""
+        if self._declared.kind == "bool":
+            self._switch.blockSignals(True)
+            self._switch.setChecked(bool(value))
+            self._switch.blockSignals(False)
+        else:
+            self._choice.setCurrentIndex(self._choice.findData(value))
+
+
+def control(declared: Declared) -> SettingSlider | SettingField:
+    """Return the control that fits a setting."""
+    return SettingSlider(declared) if declared.kind in ("int", "float") else SettingField(declared)

@@ -1,0 +1,217 @@
+"""Accuracy over flash with history: click a dot to go back to its plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtWidgets import QToolTip, QWidget
+
+from studio.core.result import Result
+from studio.desktop import theme
+from studio.desktop.theme import fonts
+from studio.session import Session
+from studio.session.events import Measured
+
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 34
+NEAR = 9.0
+"""Pixels around a dot that count as on it."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One plan in the plot."""
+
+    measured: Measured | None  # None for an estimate
+    x: float  # bytes
+    y: float  # metric, 0..1
+    kind: str  # float, past, now, estimate
+
+
+class TradeoffPlot(QWidget):
+    """Dots of all measured plans, the Pareto line, the estimate of the one under the hand.
+
+    `picked(Measured)`: the user wants that plan back.
+    """
+
+    picked = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("tradeoff")
+        self.setAccessibleName("Accuracy over flash")
+        self.setMinimumSize(316, 178)
+        self.setMouseTracking(True)
+        self._session: Session | None = None
+        self._estimate: Result | None = None
+        self.limit: int | None = None  # bytes of flash
+        self._dots: list[Dot] = []
+
+    def set_session(self, session: Session | None) -> None:
+        """Show the history of another session."""
+        self._session, self._estimate = session, None
+        self.refresh()
+
+    def set_estimate(self, result: Result | None) -> None:
+        """Show where the plan under the hand is expected to be."""
+        self._estimate = result
+        self.refresh()
+
+    def set_limit(self, limit: int | None) -> None:
+        """Show the flash limit in bytes."""
+        self.limit = limit
+        self.update()
+
+    def refresh(self) -> None:
+        """Take the session's history again."""
+        self._dots = self._collect()
+        self.update()
+
+    def _collect(self) -> list[Dot]:
+        if self._session is None:
+            return []
+        dots = []
+        now = self._session.plan.key
+        known = self._session.float_result
+        if known is not None and known.value is not None:
+            dots.append(Dot(None, self._session.float_cost.flash_bytes, known.value, "float"))
+        for key, measured in self._session.measured.items():
+            value = measured.result.value
+            if value is not None and not (known is not None and key == known.plan_key):
+                size = measured.result.cost.flash_bytes
+                dots.append(Dot(measured, size, value, "now" if key == now else "past"))
+        guess = self._estimate
+        if guess is not None and guess.value is not None and guess.plan_key not in self._session.measured:
+            dots.append(Dot(None, guess.cost.flash_bytes, guess.value, "estimate"))
+        return dots
+
+    # -- scales -----------------------------------------------------------------------------------
+
+    def _ranges(self) -> tuple[float, float, float, float]:
+        xs = [math.log2(max(1.0, d.x)) for d in self._dots] or [10.0]
+        ys = sorted(d.y for d in self._dots) or [0.0]
+        # Hopeless plans would press all others into one line: the lowest tenth may fall off the scale.
+        low = ys[len(ys) // 10] if len(ys) > 5 else ys[0]
+        spread = max(0.01, ys[-1] - low)
+        return min(xs) - 0.15, max(xs) + 0.15, max(0.0, low - 0.15 * spread), min(1.02, ys[-1] + 0.15 * spread)
+
+    def _at(self, dot: Dot) -> QPointF:
+        x0, x1, y0, y1 = self._ranges()
+        x = LEFT + (math.log2(max(1.0, dot.x)) - x0) / (x1 - x0) * (self.width() - LEFT - RIGHT)
+        share = max(0.0, min(1.0, (dot.y - y0) / (y1 - y0)))
+        return QPointF(x, self.height() - BOTTOM - share * (self.height() - TOP - BOTTOM))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, p = theme.tokens(), QPainter(self)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        p.setFont(fonts.small())
+        if not self._dots:
+            p.setPen(QColor(t.text2))
+            text = (
+                "Every measured plan becomes a dot here." if self._session else "Open a network to see its trade-off."
+            )
+            p.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
+            p.end()
+            return
+        self._axes(p, t)
+        self._pareto(p, t)
+        for dot in sorted(self._dots, key=lambda d: ("past", "float", "estimate", "now").index(d.kind)):
+            self._dot(p, t, dot)
+        p.end()
+
+    def _axes(self, p: QPainter, t: theme.Tokens) -> None:
+        x0, x1, y0, y1 = self._ranges()
+        box = QRectF(LEFT, TOP, self.width() - LEFT - RIGHT, self.height() - TOP - BOTTOM)
+        for i in range(4):
+            y = box.bottom() - i / 3 * box.height()
+            p.setPen(QPen(QColor(t.line), 1))
+            p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
+            p.setPen(QColor(t.text2))
+            text = f"{100 * (y0 + i / 3 * (y1 - y0)):.1f} %"
+            p.drawText(
+                QRectF(0, y - 8, LEFT - 6, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text
+            )
+        for tick in _ticks(2**x0 / 1024, 2**x1 / 1024):
+            x = box.left() + (math.log2(tick * 1024) - x0) / (x1 - x0) * box.width()
+            p.drawText(QRectF(x - 40, box.bottom() + 4, 80, 15), Qt.AlignmentFlag.AlignHCenter, f"{tick:g}")
+        p.drawText(QRectF(box.left(), box.bottom() + 17, box.width(), 16), Qt.AlignmentFlag.AlignRight, "flash, KiB")
+        if self.limit:
+            x = box.left() + (math.log2(self.limit) - x0) / (x1 - x0) * box.width()
+            if box.left() < x < box.right():
+                p.setPen(QPen(QColor(t.text), 1.6))
+                p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+
+    def _pareto(self, p: QPainter, t: theme.Tokens) -> None:
+        line, best = QPolygonF(), -1.0
+        for dot in sorted((d for d in self._dots if d.kind != "estimate"), key=lambda d: (d.x, -d.y)):
+            if dot.y > best:
+                best = dot.y
+                line.append(self._at(dot))
+        p.setPen(QPen(QColor(t.ok), 1.6))
+        p.drawPolyline(line)
+
+    def _dot(self, p: QPainter, t: theme.Tokens, dot: Dot) -> None:
+        at = self._at(dot)
+        if dot.kind == "float":
+            star = QPolygonF()
+            for i in range(10):
+                r, a = (8 if i % 2 == 0 else 3.5), math.pi * i / 5 - math.pi / 2
+                star.append(at + QPointF(r * math.cos(a), r * math.sin(a)))
+            p.setPen(Qt.PenStyle.NoPen)
+            p.setBrush(QColor(t.float_))
+            p.drawPolygon(star)
+            p.setPen(QColor(t.text2))
+            p.drawText(QRectF(at.x() - 60, at.y() + 8, 66, 16), Qt.AlignmentFlag.AlignRight, "float")
+            return
+        small = dot.kind == "past"
+        p.setPen(QPen(QColor(t.float_ if small else t.compressed), 1.3 if small else 2.5))
+        p.setBrush(QColor(t.compressed if dot.kind == "now" else t.panel))
+        p.drawEllipse(at, 4 if small else 6, 4 if small else 6)
+
+    # -- mouse ------------------------------------------------------------------------------------
+
+    def _under(self, at: QPointF) -> Dot | None:
+        near = [(math.dist((at.x(), at.y()), (self._at(d).x(), self._at(d).y())), d) for d in self._dots]
+        distance, dot = min(near, key=lambda pair: pair[0], default=(NEAR + 1, None))
+        return dot if distance <= NEAR else None
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        dot = self._under(event.position())
+        on = dot is not None and dot.measured is not None
+        self.setCursor(Qt.CursorShape.PointingHandCursor if on else Qt.CursorShape.ArrowCursor)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        dot = self._under(event.position())
+        if dot is not None and dot.measured is not None:
+            self.picked.emit(dot.measured)
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            dot = self._under(QPointF(event.pos()))
+            if dot is not None:
+                QToolTip.showText(event.globalPos(), _tip(dot), self)
+            return True
+        return super().event(event)
+
+
+def _tip(dot: Dot) -> str:
+    size = f"{dot.x / 1024:,.1f} KiB, {100 * dot.y:.2f} %"
+    if dot.measured is None:
+        return f"float model: {size}" if dot.kind == "float" else f"estimate: {size}"
+    samples = dot.measured.result.samples
+    return f"{dot.measured.label}\n{size} on {samples:,} samples\nClick to go back to this plan"
+
+
+def _ticks(low: float, high: float) -> Sequence[float]:
+    """Round numbers of KiB, at most seven, between two bounds."""
+    found: list[float] = [m * 10.0**e for e in range(-2, 7) for m in (1, 2, 5)]
+    inside = [v for v in found if low <= v <= high]
+    if len(inside) < 2:
+        step = 10 ** math.floor(math.log10(max(1e-9, (high - low) / 2)))
+        inside = [
+            round(low / step) * step + i * step for i in range(1, 6) if round(low / step) * step + i * step < high
+        ]
+    return inside[:: max(1, len(inside) // 6)]
