@@ -62,13 +62,13 @@ def choose(kept: np.ndarray, value_bits: int) -> tuple[Form, int]:
     kept: bool of the weight's shape; value_bits: bits of one stored value. The result never grows
     when fewer weights are kept.
     """
-    units = [(None, kept.reshape(-1).view(np.uint8), 1)]
+    units: list[tuple[int | None, np.ndarray, int]] = [(None, kept.reshape(-1).view(np.uint8), 1)]
     for axis in range(min(kept.ndim, 2)):
         if kept.shape[axis] and kept.shape[axis] % GROUP == 0:
             units.append((axis, _sums(kept, axis), GROUP))
     sizes: list[tuple[int, Form]] = []
-    for axis, sums, size in units:
-        sizes += _candidates(axis, sums, size, value_bits)
+    for unit in units:
+        sizes += _candidates(*unit, value_bits)
     best = min(sizes, key=lambda found: found[0])
     return best[1], best[0]
 
@@ -188,4 +188,5 @@ def _flags(reader: Reader, count: int, width: int) -> np.ndarray:
 
 def _spread(chosen: np.ndarray, n: int) -> np.ndarray:
     sets = np.array([[p >> place & 1 for place in range(GROUP)] for p in _PLACES[n]], np.bool_)
-    return sets[chosen]
+    spread: np.ndarray = sets[chosen]
+    return spread

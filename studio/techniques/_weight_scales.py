@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from studio.core.encoding import levels
@@ -13,6 +15,7 @@ SMALLEST = np.float32(2.0**-23)
 RATIOS = (18, 100)
 """Scales tried for each channel: many where it has few weights (depthwise), which is cheap and helps most there."""
 
+LARGEST_RATIO = 1.2  # a few weights may by luck lie closer to a grid that is wider than they are
 REFINEMENTS = 2
 BLOCK = 1 << 15
 """Weights searched at once, so that the passes over them stay in the cache."""
@@ -33,7 +36,7 @@ def weight_scales(rows: np.ndarray, kept: np.ndarray | None, bits: int, calibrat
     """
     most = np.float32(levels(bits))
     peaks = np.abs(rows).max(1, initial=0)
-    scale = peaks / most
+    scale: np.ndarray = peaks / most
     if calibration == "percentile":
         scale = _percentiles(rows, kept, peaks) / most
     floor = _floor(scale)
@@ -41,14 +44,14 @@ def weight_scales(rows: np.ndarray, kept: np.ndarray | None, bits: int, calibrat
     if calibration == "mse":
         searched = np.concatenate([_search(*part, bits) for part in _blocks(rows, scale)])
         scale = np.maximum(searched, floor)
-    return scale.astype(np.float32)
+    return scale
 
 
 def _floor(scale: np.ndarray) -> np.float32:
     largest = np.float32(scale.max(initial=0))
     if largest == 0:
         return np.float32(1)
-    return np.maximum(largest * SMALLEST, np.finfo(np.float32).tiny)
+    return np.float32(max(largest * SMALLEST, np.finfo(np.float32).tiny))
 
 
 def _percentiles(rows: np.ndarray, kept: np.ndarray | None, peaks: np.ndarray) -> np.ndarray:
@@ -64,9 +67,10 @@ def _percentiles(rows: np.ndarray, kept: np.ndarray | None, peaks: np.ndarray) -
     return np.where(found > 0, found, peaks)
 
 
-def _blocks(rows: np.ndarray, scale: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _blocks(rows: np.ndarray, scale: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     size = max(1, BLOCK // max(1, rows.shape[1]))
-    return [(rows[i : i + size], scale[i : i + size]) for i in range(0, len(rows), size)]
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size], scale[start : start + size]
 
 
 def _search(rows: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarray:
@@ -76,7 +80,7 @@ def _search(rows: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarray:
     """
     best, least = largest.copy(), _errors(rows, largest, bits)[0]
     tried = int(np.clip(4000 // rows.shape[1], *RATIOS))
-    for ratio in np.geomspace(0.09 * (bits - 1), 1, tried, dtype=np.float32)[-2::-1]:
+    for ratio in np.geomspace(0.09 * (bits - 1), LARGEST_RATIO, tried, dtype=np.float32)[::-1]:
         error, _ = _errors(rows, largest * ratio, bits)
         best, least = _better(best, least, largest * ratio, error)
     for _ in range(REFINEMENTS):
