@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from threading import RLock
 
 import numpy as np
 
 from studio.core.encoding import Encoding
-from studio.core.errors import DataError
-from studio.core.graph import Graph
+from studio.core import registry
+from studio.core.errors import DataError, Refused
+from studio.core.graph import Graph, Layer
 from studio.core.plan import Calibration, Plan
 from studio.core.result import Cost, Result
+from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
 from studio.engine.encode import Encoder
 from studio.engine.evaluator import Evaluator
@@ -124,6 +127,24 @@ class Engine:
                 tensors = self.statistics(plan.calibration, progress).tensors
                 self._ranges[plan.calibration, rule] = {n: tensor_range(t, rule) for n, t in tensors.items()}
             return self._ranges[plan.calibration, rule]
+
+    def importance(self, layer: Layer, criterion: str, calibration: Calibration) -> np.ndarray:
+        """Scores (channels,) of a layer by a registered criterion, higher = keep; raises Refused with the reason."""
+        found = registry.find("criteria", criterion)
+        reason = found.refuses(layer)
+        if reason is not None:
+            raise Refused(reason, where=layer.name)
+        weight = np.moveaxis(self.encoder.dense[layer.name].values, layer.channel_axis, 0)
+        if "activations" in found.needs:
+            statistics = self.statistics(calibration).channels(layer.name)
+        else:
+            statistics = ChannelStatistics(threshold=self._median)
+        scores: np.ndarray = found.channels(weight, statistics)
+        return scores
+
+    @cached_property
+    def _median(self) -> float:
+        return global_threshold(dense.values for dense in self.encoder.dense.values())
 
     # -- cost and measurement ---------------------------------------------------------------------
 

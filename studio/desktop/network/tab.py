@@ -1,0 +1,243 @@
+"""The Network tab: graph with minimap above, trade-off, table and blame below; the inspector beside it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSplitter,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.core.plan import Plan, Step
+from studio.core.result import Cost, Result
+from studio.core.technique import Stage
+from studio.desktop.network.blame import BlamePanel
+from studio.desktop.network.figures import plain_row
+from studio.desktop.network.graph_view import GraphView
+from studio.desktop.network.inspector import Inspector
+from studio.desktop.network.layer_table import LayerTable
+from studio.desktop.network.minimap import Minimap
+from studio.desktop.network.tradeoff import TradeoffPlot
+from studio.session import Session
+from studio.session.events import Effect, Measured
+
+
+class NetworkTab(QWidget):
+    """All views of the network. The window hands in what the session tells; `failed(error)` goes to its notices."""
+
+    failed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("network-tab")
+        self.session: Session | None = None
+        self.graph = GraphView()
+        self.minimap = Minimap(self.graph)
+        self.inspector = Inspector()
+        self.table = LayerTable()
+        self.blame = BlamePanel()
+        self.tradeoff = TradeoffPlot()
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Find layer (Ctrl+F)")
+        self.search.setAccessibleName("Find layer")
+        self.search.setClearButtonEnabled(True)
+        self.search.setFixedWidth(190)
+        self.caption = QLabel()
+        self.caption.setObjectName("secondary")
+        self._build()
+        self._connect()
+
+    def _build(self) -> None:
+        upper = QWidget()
+        row = QHBoxLayout(upper)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.graph, 1)
+        side = QWidget()
+        self._side = side
+        grid = QGridLayout(side)
+        grid.setContentsMargins(4, 6, 6, 6)
+        grid.setSpacing(4)
+        grid.addWidget(self.minimap, 0, 0, 1, 3)
+        self._zoom_label = QLabel("100 %")
+        self._zoom_label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        fit = _button("Fit all", "Show the whole network (Ctrl+0)", "Ctrl+0", self.graph.fit)
+        grid.addWidget(fit, 1, 0, 1, 3)
+        grid.addWidget(_tool("−", "Zoom out (Ctrl+−)", "Ctrl+-", lambda: self.graph.step_zoom(-1)), 2, 0)  # noqa: RUF001
+        grid.addWidget(self._zoom_label, 2, 1)
+        grid.addWidget(_tool("+", "Zoom in (Ctrl++)", "Ctrl++", lambda: self.graph.step_zoom(1)), 2, 2)
+        row.addWidget(side)
+        lists = QTabWidget()
+        lists.setDocumentMode(True)
+        lists.addTab(self.table, "Layers")
+        lists.addTab(self.blame, "Blame")
+        lists.setCornerWidget(self.search)
+        self.lists = lists
+        lower = QSplitter(Qt.Orientation.Horizontal)
+        lower.setObjectName("lower-splitter")
+        lower.addWidget(self.tradeoff)
+        lower.addWidget(lists)
+        lower.setSizes([366, 640])
+        lower.setStretchFactor(1, 1)
+        left = QSplitter(Qt.Orientation.Vertical)
+        left.setObjectName("left-splitter")
+        left.addWidget(upper)
+        left.addWidget(lower)
+        left.setStretchFactor(0, 1)
+        left.setSizes([500, 214])
+        whole = QSplitter(Qt.Orientation.Horizontal)
+        whole.setObjectName("network-splitter")
+        whole.addWidget(left)
+        whole.addWidget(self.inspector)
+        whole.setStretchFactor(0, 1)
+        whole.setSizes([1000, 432])
+        self.inspector.setMaximumWidth(560)
+        for splitter in (lower, left, whole):
+            splitter.setHandleWidth(6)
+            splitter.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(whole)
+
+    def _connect(self) -> None:
+        self.graph.selection_changed.connect(self._selected)
+        self.graph.viewport_moved.connect(lambda: self._zoom_label.setText(f"{100 * self.graph.zoom:.0f} %"))
+        self.table.picked.connect(self.graph.select)
+        self.inspector.step_by.connect(self._step)
+        self.inspector.failed.connect(self.failed)
+        self.blame.picked.connect(lambda name: self.graph.select([name], name))
+        self.blame.cured.connect(self._cure)
+        self.tradeoff.picked.connect(self._back_to)
+        self.search.textChanged.connect(self._search)
+        self.search.returnPressed.connect(self.graph.setFocus)
+        for keys, act in (("Ctrl+F", self._focus_search), ("M", self.toggle_minimap), ("Escape", self._deselect)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+
+    # -- what the session tells -------------------------------------------------------------------
+
+    def set_session(self, session: Session | None) -> None:
+        """Show another network, or nothing."""
+        self.session = session
+        self.graph.set_session(session)
+        self.inspector.set_session(session)
+        self.table.set_rows([plain_row(layer) for layer in session.graph.weighted] if session else [])
+        self.blame.set_session(session)
+        self.tradeoff.set_session(session)
+        if session is not None and self.graph.thumbnails is not None:
+            self.graph.thumbnails.ready.connect(self._thumbnail)
+            if session.graph.weighted:
+                first = session.graph.weighted[0].name
+                self.graph.select([first], first)
+
+    def plan_changed(self, old: Plan, new: Plan) -> None:
+        """Show a new plan; only what differs is drawn again."""
+        if self.session is None or self.graph.thumbnails is None:
+            return
+        differ = [n.name for n in self.session.graph.weighted if old.steps(n.name) != new.steps(n.name)]
+        self.graph.thumbnails.refresh(differ)
+        self.graph.viewport().update()
+        self.inspector.plan_changed(old, new)
+        self.tradeoff.refresh()
+
+    def cost_changed(self, plan: Plan, cost: Cost) -> None:
+        """Show exact bytes of all layers."""
+        if self.graph.model is not None:
+            self.graph.model.bytes = dict(cost.layer_bytes)
+            self.graph.viewport().update()
+
+    def estimate_changed(self, result: Result) -> None:
+        """Show where the plan is expected to be."""
+        self.tradeoff.set_estimate(result)
+
+    def result_changed(self, result: Result) -> None:
+        """Show a measured result."""
+        if self.session is not None and self.graph.model is not None and result.plan_key == self.session.plan.key:
+            self.graph.model.measured_plan = self.session.plan
+            self.graph.viewport().update()
+        self.tradeoff.refresh()
+
+    def blame_changed(self) -> None:
+        """Show newly measured shares of layers."""
+        self.blame.refresh()
+        self.graph.viewport().update()
+        self.minimap.update()
+
+    def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
+        """Show what a step changes."""
+        self.inspector.effect_changed(layer, stage, effect)
+
+    def set_compact(self, compact: bool) -> None:
+        """Layout of small windows: no minimap, fewer columns."""
+        self._side.setVisible(not compact)
+        self.table.set_compact(compact)
+
+    def toggle_minimap(self) -> None:
+        """Show or hide the minimap."""
+        self._side.setVisible(not self._side.isVisible())
+
+    # -- what the user does -----------------------------------------------------------------------
+
+    def _selected(self, names: list[str], current: str) -> None:
+        self.inspector.show_layers(names, current)
+        self.table.follow(names)
+
+    def _step(self, by: int) -> None:
+        name = self.graph.model.neighbour(by) if self.graph.model else None
+        if name:
+            self.graph.select([name], name)
+
+    def _thumbnail(self, name: str) -> None:
+        found = self.graph.thumbnails.find(name) if self.graph.thumbnails else None
+        if found is not None:
+            self.table.layers.set_row(found.row)
+
+    def _cure(self, layer: str, step: Step) -> None:
+        if self.session is not None:
+            self.session.set_step(layer, step)
+
+    def _back_to(self, measured: Measured) -> None:
+        if self.session is not None:
+            self.session.set_plan(measured.plan, f"back to {measured.label}")
+
+    def _focus_search(self) -> None:
+        self.search.setFocus()
+        self.search.selectAll()
+
+    def _search(self, text: str) -> None:
+        found = self.graph.model.search(text) if self.graph.model and text.strip() else []
+        if found:
+            self.graph.select(found[:1], found[0])
+
+    def _deselect(self) -> None:
+        if self.search.hasFocus():
+            self.search.clear()
+            self.graph.setFocus()
+
+
+def _button(text: str, tip: str, keys: str, act: object) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setShortcut(keys)
+    button.clicked.connect(act)
+    return button
+
+
+def _tool(text: str, tip: str, keys: str, act: object) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setAccessibleName(tip)
+    button.setShortcut(keys)
+    button.clicked.connect(act)
+    return button
