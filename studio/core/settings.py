@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from studio.core.errors import PlanError
 
@@ -16,6 +18,14 @@ class Settings(BaseModel):
     """The settings of one technique, selector or job: frozen, JSON values only, unknown names refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _one_of(cls, value: Any, info: ValidationInfo) -> Any:
+        choices = _extra(cls.model_fields[str(info.field_name)]).get("enum")
+        if choices and value not in choices:
+            raise PydanticCustomError("choice", "it is none of the choices")
+        return value
 
 
 def setting(
@@ -28,13 +38,17 @@ def setting(
     step: float | None = None,
     unit: str = "",
     strength: Literal["up", "down"] | None = None,
+    choices: Sequence[str] = (),
 ) -> Any:
     """Declare one setting.
 
     `strength` marks the one axis along which the technique gets stronger ("up": larger values
     compress more, "down": smaller ones do); the slider of the technique's card is this setting.
+    `choices` makes a choice of a `str` whose values are only known from a registry.
     """
     extra: Any = {"unit": unit, "step": step, "strength": strength}
+    if choices:
+        extra["enum"] = list(choices)
     return Field(default, title=title or None, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
@@ -77,15 +91,19 @@ def validate(settings: type[SettingsType], values: dict[str, Any], where: str) -
 
 
 def _declared(name: str, field: Any) -> Declared:
-    extra = field.json_schema_extra or {}
+    extra = _extra(field)
     low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
-    kind, choices = _kind(field.annotation)
+    kind, choices = ("choice", tuple(extra["enum"])) if "enum" in extra else _kind(field.annotation)
     title = field.title or name.replace("_", " ").capitalize()
     return Declared(
         name, title, field.description or "", kind, field.default, low, high,
         extra.get("step"), extra.get("unit", ""), extra.get("strength"), choices,
     )  # fmt: skip
+
+
+def _extra(field: Any) -> dict[str, Any]:
+    return field.json_schema_extra or {}
 
 
 def _kind(annotation: Any) -> tuple[Literal["int", "float", "bool", "choice"], tuple[Any, ...]]:

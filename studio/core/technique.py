@@ -59,6 +59,9 @@ class Technique(Protocol):
     def scope(self, settings: Any) -> str:
         """Return "layer", or "global" where layers with the same step are decided together."""
 
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """Settings that change nothing beside the others' values, each with the reason for its greyed control."""
+
 
 class EncodeTechnique(Technique, Protocol):
     """Stages SPARSE, GRID, CODE: a pure function on encodings."""

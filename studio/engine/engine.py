@@ -9,8 +9,8 @@ from threading import RLock
 
 import numpy as np
 
-from studio.core.encoding import Encoding
 from studio.core import registry
+from studio.core.encoding import Encoding
 from studio.core.errors import DataError, Refused
 from studio.core.graph import Graph, Layer
 from studio.core.plan import Calibration, Plan

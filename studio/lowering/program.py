@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.network.operators import Operator
+
 
 @dataclass(frozen=True)
 class TensorFormat:
@@ -21,6 +23,10 @@ class TensorFormat:
     scale: float  # exactly representable in float32
     zero_point: int
     bits: int = 8
+
+    def real(self, q: int) -> float:
+        """Real value that the integer `q` stands for."""
+        return (q - self.zero_point) * self.scale
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ class Operation:
     network's nodes that it fuses, first to last ("conv1", "bn1", "relu1"). `integer` False: float32
     on decoded weights (`weight`, `bias` float arrays). `clamp`: range of the stored integers after
     the operation (the fused activation; [-128, 127] where there is none); float ops keep activations
-    as operations of their own.
+    as operations of their own. `bounds`: the fused activation in real numbers, `(0, inf)` for ReLU, None
+    where there is none. `listed`: a runtime may round otherwise here (`studio.lowering.listed`).
     """
 
     kind: str
@@ -69,6 +76,11 @@ class Operation:
     bias: np.ndarray | None = None
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)  # other tensors of the operator (PReLU slope ...)
     clamp: tuple[int, int] = (-128, 127)
+    bounds: tuple[float, float] | None = None
+    listed: bool = False
+    operator: Operator | None = None  # of the main node; None for quantize, dequantize, requantize
+    input_formats: tuple[TensorFormat | None, ...] = ()  # as of `inputs`; None = float32
+    output_format: TensorFormat | None = None
     key: str = ""  # content key over everything above, the input formats and the keys of its inputs
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -51,6 +52,10 @@ class Quantize:
     def scope(self, settings: Any) -> str:
         """Every layer has its own scales."""
         return "layer"
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """Every setting always counts."""
+        return {}
 
     def encode(self, encoding: Encoding, settings: Any, context: EncodeContext) -> Encoding:
         """Dense -> Grid; Sparse over Dense -> Sparse over Grid, zeros staying zero.
