@@ -17,7 +17,7 @@ from studio.core.errors import PlanError
 class Settings(BaseModel):
     """The settings of one technique, selector or job: frozen, JSON values only, unknown names refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @field_validator("*")
     @classmethod
@@ -94,7 +94,7 @@ def _declared(name: str, field: Any) -> Declared:
     extra = _extra(field)
     low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
-    kind, choices = ("choice", tuple(extra["enum"])) if "enum" in extra else _kind(field.annotation)
+    kind, choices = _kind(field.annotation, extra.get("enum"))
     title = field.title or name.replace("_", " ").capitalize()
     return Declared(
         name, title, field.description or "", kind, field.default, low, high,
@@ -106,7 +106,11 @@ def _extra(field: Any) -> dict[str, Any]:
     return field.json_schema_extra or {}
 
 
-def _kind(annotation: Any) -> tuple[Literal["int", "float", "bool", "choice"], tuple[Any, ...]]:
+def _kind(
+    annotation: Any, choices: list[str] | None
+) -> tuple[Literal["int", "float", "bool", "choice"], tuple[Any, ...]]:
+    if choices:
+        return "choice", tuple(choices)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
     if typing.get_origin(annotation) is Literal:
