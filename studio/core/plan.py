@@ -4,104 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from studio.core import paths, registry
+from studio.core.checks import as_object, only
 from studio.core.errors import FileError, PlanError
-from studio.core.settings import Settings, validate
-from studio.core.technique import Stage, Technique
+from studio.core.settings import validate
+from studio.core.step import Step, Steps, one_a_stage
+from studio.core.technique import Stage
+
+__all__ = ["Activations", "Attention", "Calibration", "Plan", "Step", "Steps"]
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, init=False, eq=False)
-class Step:
-    """One technique with its settings: `Step("quantize", weight_bits=4)`. Validated when made.
-
-    `Step.off("GRID")` switches one stage off on a layer.
-    """
-
-    technique: str | None
-    stage: Stage
-    settings: Mapping[str, Any]  # as the user gave them; `values` has the defaults filled in
-
-    def __init__(self, technique: str, **settings: Any) -> None:
-        values = validate(registry.find("techniques", technique).settings, settings, technique)
-        kept = {name: getattr(values, name) for name in settings}
-        self._set(technique, registry.find("techniques", technique).stage, kept)
-
-    def _set(self, technique: str | None, stage: Stage, settings: dict[str, Any]) -> None:
-        object.__setattr__(self, "technique", technique)
-        object.__setattr__(self, "stage", stage)
-        object.__setattr__(self, "settings", MappingProxyType(settings))
-
-    @classmethod
-    def off(cls, stage: str) -> Step:
-        """Nothing at this stage, whatever the plan's defaults say."""
-        if stage not in Stage.__members__:
-            raise PlanError(f"unknown stage '{stage}'.", remedy=f"Known: {', '.join(Stage.__members__)}.")
-        step = cls.__new__(cls)
-        step._set(None, Stage[stage], {})
-        return step
-
-    @property
-    def found(self) -> Technique:
-        """The technique itself; only for a step that is not `off`."""
-        assert self.technique is not None
-        technique: Technique = registry.find("techniques", self.technique)
-        return technique
-
-    @cached_property
-    def values(self) -> Settings:
-        """All settings, defaults filled in."""
-        return self.found.settings.model_validate(dict(self.settings))
-
-    def with_settings(self, **settings: Any) -> Step:
-        """Return the same technique with some settings changed."""
-        assert self.technique is not None
-        return Step(self.technique, **{**self.settings, **settings})
-
-    def to_json(self) -> dict[str, Any]:
-        """Form in a plan file."""
-        if self.technique is None:
-            return {"stage": self.stage.name, "technique": None}
-        return {"technique": self.technique, "settings": dict(self.settings)}
-
-    @classmethod
-    def from_json(cls, value: Any, where: str = "plan") -> Step:
-        """Step from its form in a plan file; raises PlanError naming the place."""
-        if not isinstance(value, dict):
-            raise PlanError("a step must be an object with 'technique' and 'settings'.", where=where)
-        if value.get("technique") is None and "stage" in value:
-            return cls.off(value["stage"])
-        _only(value, ("technique", "settings"), where)
-        try:
-            return cls(str(value.get("technique")), **value.get("settings", {}))
-        except PlanError as error:
-            raise PlanError(error.what, where=f"{where}: {error.where}".rstrip(": "), remedy=error.remedy) from None
-
-    def _identity(self) -> str:
-        full = None if self.technique is None else self.values.model_dump_json()
-        return f"{self.stage.name} {self.technique} {full}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Step) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def __repr__(self) -> str:
-        if self.technique is None:
-            return f"Step.off({self.stage.name!r})"
-        return f"Step({', '.join([repr(self.technique), *(f'{k}={v!r}' for k, v in self.settings.items())])})"
-
-
-Steps = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -124,10 +42,10 @@ class Activations:
     def from_json(cls, value: Any) -> Activations:
         """Raise PlanError naming the setting for anything unknown."""
         where = "plan: activations"
-        _only(value, ("bits", "calibration", "layers"), where)
+        only(value, ("bits", "calibration", "layers"), where)
         layers = {}
-        for name, entry in value.get("layers", {}).items():
-            _only(entry, ("bits",), f"{where}: {name}")
+        for name, entry in as_object(value.get("layers"), f"{where}: layers").items():
+            only(entry, ("bits",), f"{where}: {name}")
             layers[name] = _bits(entry.get("bits"), f"{where}: {name}")
         bits = value.get("bits")
         calibration = value.get("calibration", "mse")
@@ -137,6 +55,12 @@ class Activations:
         return cls(None if bits is None else _bits(bits, where), calibration, layers)
 
 
+SOURCES = ("train", "calibration", "evaluation")
+"""Roles that calibration data can have."""
+
+EXPORT_OPTIONS = {"onnx_weights": ("int8", "uint8")}
+"""Options of the writers that a plan may hold, with their values."""
+
 CALIBRATIONS = ("min_max", "percentile", "mse")
 """Ways to choose the range of a tensor."""
 
@@ -145,7 +69,7 @@ CALIBRATIONS = ("min_max", "percentile", "mse")
 class Calibration:
     """Where ranges come from: a role, never a path."""
 
-    source: str = "train"  # train, calibration, evaluation
+    source: str = "train"  # one of SOURCES
     samples: int = 300
     seed: int = 0
 
@@ -175,14 +99,19 @@ class Plan:
 
     def with_step(self, layer: str, step: Step) -> Plan:
         """Return a plan in which `step` takes its stage on `layer`; the layer's other own steps stay."""
-        own = [s for s in self.layers.get(layer, ()) if s.stage != step.stage]
+        own = [s for s in self._own(layer) if s.stage != step.stage]
         return replace(self, layers={**self.layers, layer: tuple(sorted([*own, step], key=lambda s: s.stage))})
 
     def without(self, layer: str, stage: Stage) -> Plan:
         """Return a plan in which `layer` has no step of its own at `stage`: the default holds again."""
-        own = tuple(s for s in self.layers.get(layer, ()) if s.stage != stage)
+        own = tuple(s for s in self._own(layer) if s.stage != stage)
         layers = {name: steps for name, steps in self.layers.items() if name != layer}
         return replace(self, layers={**layers, layer: own} if own else layers)
+
+    def _own(self, layer: str) -> Steps:
+        """Own steps of a layer; `[]` in a plan means that every default is off."""
+        own = self.layers.get(layer)
+        return own or (() if own is None else tuple(Step.off(s.stage.name) for s in self.defaults))
 
     def with_default(self, step: Step) -> Plan:
         """Return a plan in which `step` takes its stage on every layer that has none of its own."""
@@ -209,7 +138,7 @@ class Plan:
     @cached_property
     def key(self) -> str:
         """Content key: equal for plans that mean the same."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self._json(lambda s: s.identity), sort_keys=True).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.key == other.key
@@ -218,10 +147,12 @@ class Plan:
         return hash(self.key)
 
     def to_json(self) -> dict[str, Any]:
-        """Form of a plan file (INTERFACE: Plan file)."""
+        """Form of a plan file."""
+        return self._json(Step.to_json)
 
+    def _json(self, form: Callable[[Step], Any]) -> dict[str, Any]:
         def steps(of: Mapping[str, Steps]) -> dict[str, Any]:
-            return {name: [s.to_json() for s in own] for name, own in sorted(of.items())}
+            return {name: [form(s) for s in own] for name, own in sorted(of.items())}
 
         attention = self.attention and {
             "selector": self.attention.selector,
@@ -231,7 +162,7 @@ class Plan:
         return {
             "format": FORMAT,
             "model": dict(self.model) if self.model else None,
-            "defaults": [s.to_json() for s in self.defaults],
+            "defaults": [form(s) for s in self.defaults],
             "layers": steps(self.layers),
             "groups": steps(self.groups),
             "activations": self.activations.to_json(),
@@ -245,26 +176,22 @@ class Plan:
     @classmethod
     def from_json(cls, value: Any) -> Plan:
         """Plan from its JSON form; raises PlanError that names what is unknown or out of range."""
-        _only(value, KEYS, "plan")
+        only(value, KEYS, "plan")
         if value.get("format", FORMAT) != FORMAT:
             remedy = "Update the studio." if str(value["format"]).isdigit() else 'It must be "format": 1.'
-            raise PlanError(f"plan format {value['format']!r} is not known here.", remedy=remedy)
+            raise PlanError(f"plan format {value['format']!r} is not known here.", where="plan", remedy=remedy)
         if value.get("jobs"):
-            raise PlanError(
-                f"job {value['jobs'][0].get('job')!r} is not known here.", where="plan: jobs", remedy="Remove it."
-            )
-        calibration = value.get("calibration") or {}
-        _only(calibration, [f.name for f in fields(Calibration)], "plan: calibration")
+            raise PlanError(f"job {_job(value['jobs'])} is not known here.", where="plan: jobs", remedy="Remove it.")
         return cls(
-            defaults=_steps(value.get("defaults", []), "defaults"),
-            layers={n: _steps(s, n) for n, s in (value.get("layers") or {}).items()},
-            groups={n: _steps(s, n) for n, s in (value.get("groups") or {}).items()},
+            defaults=_steps(value.get("defaults") or [], "defaults"),
+            layers={n: _steps(s, n) for n, s in as_object(value.get("layers"), "plan: layers").items()},
+            groups={n: _steps(s, n) for n, s in as_object(value.get("groups"), "plan: groups").items()},
             activations=Activations.from_json(value.get("activations") or {}),
-            calibration=_calibration(calibration),
+            calibration=_calibration(as_object(value.get("calibration"), "plan: calibration")),
             attention=_attention(value.get("attention")),
-            preprocess=value.get("preprocess") or {},
-            export=value.get("export") or {},
-            model=value.get("model"),
+            preprocess=as_object(value.get("preprocess"), "plan: preprocess"),
+            export=_export(as_object(value.get("export"), "plan: export")),
+            model=None if value.get("model") is None else as_object(value["model"], "plan: model"),
         )
 
     def text(self) -> str:
@@ -282,10 +209,9 @@ class Plan:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise FileError(f"cannot be read ({error.strerror}).", where=str(path), remedy="Check the path.") from None
-        except ValueError as error:
-            raise FileError(
-                f"is not a plan: {error}.", where=str(path), remedy="Give a plan.json that the studio wrote."
-            ) from None
+        except (ValueError, RecursionError) as error:
+            remedy = "Give a plan.json that the studio wrote."
+            raise FileError(f"is not a plan: {error}.", where=str(path), remedy=remedy) from None
         try:
             return cls.from_json(value)
         except PlanError as error:
@@ -308,48 +234,60 @@ KEYS = (
 )
 
 
-def _only(value: Any, known: Any, where: str) -> None:
-    if not isinstance(value, dict):
-        raise PlanError("must be an object.", where=where, remedy=f"Possible keys: {', '.join(known)}.")
-    for key in value:
-        if key not in known:
-            raise PlanError(f"unknown key '{key}'.", where=where, remedy=f"Possible keys: {', '.join(known)}.")
+def _job(jobs: Any) -> str:
+    first = jobs[0] if isinstance(jobs, list) else jobs
+    return repr(first.get("job") if isinstance(first, dict) else first)
 
 
 def _steps(value: Any, where: str) -> Steps:
     if not isinstance(value, list):
-        raise PlanError("must be a list of steps.", where=f"plan: {where}")
-    steps = [Step.from_json(entry, f"plan: {where}") for entry in value]
-    for stage in {s.stage for s in steps}:
-        same = [s.technique for s in steps if s.stage == stage]
-        if len(same) > 1:
-            what = f"two steps of one stage ({stage.name}): {' and '.join(map(str, same))}."
-            raise PlanError(what, where=f"plan: {where}", remedy="Keep one of them.")
-    return tuple(sorted(steps, key=lambda s: s.stage))
+        raise PlanError("must be a list of steps.", where=f"plan: {where}", remedy="Write [] for none.")
+    return one_a_stage(tuple(Step.from_json(entry, f"plan: {where}") for entry in value), f"plan: {where}")
 
 
 def _bits(value: Any, where: str) -> int:
-    if value not in (8, 32):
+    if isinstance(value, bool) or value not in (8, 32):
         raise PlanError(f"activation bits {value!r} are not possible.", where=where, remedy="Choose 8 or 32 (= float).")
     return int(value)
 
 
 def _calibration(value: dict[str, Any]) -> Calibration:
+    where = "plan: calibration"
+    only(value, [f.name for f in fields(Calibration)], where)
     made = Calibration(**value)
-    if made.source not in ("train", "calibration", "evaluation"):
+    if made.source not in SOURCES:
         remedy = "Choose train, calibration or evaluation (a role, not a path)."
-        raise PlanError(f"unknown source {made.source!r}.", where="plan: calibration", remedy=remedy)
-    if not isinstance(made.samples, int) or made.samples < 1:
-        raise PlanError(f"samples = {made.samples!r}.", where="plan: calibration", remedy="Choose 1 or more.")
+        raise PlanError(f"unknown source {made.source!r}.", where=where, remedy=remedy)
+    for name, least in (("samples", 1), ("seed", 0)):
+        number = getattr(made, name)
+        if type(number) is not int or number < least:
+            raise PlanError(f"{name} = {number!r} is not possible.", where=where, remedy=f"Choose {least} or more.")
     return made
 
 
 def _attention(value: Any) -> Attention | None:
     if value is None:
         return None
-    _only(value, ("selector", "settings", "crop"), "plan: attention")
-    selector = registry.find("attention", str(value.get("selector")))
-    settings = value.get("settings") or {}
-    validate(selector.settings, settings, f"plan: attention: {value['selector']}")
-    crop = value.get("crop")
-    return Attention(value["selector"], settings, (int(crop[0]), int(crop[1])) if crop else None)
+    only(value, ("selector", "settings", "crop"), "plan: attention")
+    name = str(value.get("selector"))
+    where = f"plan: attention: {name}"
+    settings = as_object(value.get("settings"), where)
+    validate(registry.find("attention", name).settings, settings, where)
+    return Attention(name, settings, _crop(value.get("crop"), where))
+
+
+def _crop(value: Any, where: str) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not all(type(n) is int and n > 0 for n in value):
+        raise PlanError(f"crop {value!r} is no size.", where=where, remedy="Write [height, width] in pixels.")
+    return value[0], value[1]
+
+
+def _export(value: dict[str, Any]) -> dict[str, Any]:
+    only(value, EXPORT_OPTIONS, "plan: export")
+    for name, chosen in value.items():
+        if chosen not in EXPORT_OPTIONS[name]:
+            remedy = f"Choose one of {', '.join(EXPORT_OPTIONS[name])}."
+            raise PlanError(f"{name} = {chosen!r} is not possible.", where="plan: export", remedy=remedy)
+    return value
