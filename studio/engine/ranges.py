@@ -38,12 +38,18 @@ def tensor_range(
 
 
 def _percentile(tensor: TensorStatistics, low: float, high: float, percentile: float) -> tuple[float, float]:
-    share = np.concatenate([[0.0], np.cumsum(tensor.counts)]) / tensor.counts.sum()
-    # Where the share does not grow between two edges, the first of them is meant.
-    rising = np.concatenate([[True], np.diff(share) > 0])
-    below, above = np.interp([1 - percentile / 100, percentile / 100], share[rising], tensor.edges[rising])
-    found = max(low, min(0.0, float(below))), min(high, max(0.0, float(above)))
+    below, above = (_quantile(tensor, share) for share in (1 - percentile / 100, percentile / 100))
+    found = max(low, min(0.0, below)), min(high, max(0.0, above))
     return found if found[1] - found[0] >= SMALLEST else (low, high)
+
+
+def _quantile(tensor: TensorStatistics, share: float) -> float:
+    """Value below which `share` of all values lie, even within a bin."""
+    seen = np.cumsum(tensor.counts)
+    wanted = min(max(share * seen[-1], 1e-9), float(seen[-1]))
+    i = int(np.searchsorted(seen, wanted))
+    inside = 1 - (seen[i] - wanted) / tensor.counts[i]
+    return float(tensor.edges[i] + inside * (tensor.edges[i + 1] - tensor.edges[i]))
 
 
 def _mse(tensor: TensorStatistics, low: float, high: float) -> tuple[float, float]:

@@ -215,7 +215,8 @@ class Histogram:
         """Choose the first range so that zero is an edge; False where all values are zero so far."""
         if low == high:
             return False
-        self.width = (high - low) / (BINS - 1)
+        # Two bins are spare: one for rounding up to the edge at zero, one for zero itself where it is the largest.
+        self.width = (high - low) / (BINS - 2)
         below = math.ceil(-low / self.width) if low < 0 else 0
         self.low = -below * self.width
         zeros, self.counts[0] = int(self.counts[0]), 0
