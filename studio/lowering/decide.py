@@ -1,0 +1,48 @@
+"""Which units compute on integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from studio.core.encoding import Encoding, Grid, Sparse
+from studio.core.graph import WEIGHTED
+from studio.lowering import forms
+from studio.lowering.units import Unit
+
+FLOAT_BITS = 32
+
+
+def integer_units(
+    units: tuple[Unit, ...],
+    encodings: Mapping[str, Encoding],
+    activation_bits: Mapping[str, int | None],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> frozenset[str]:
+    """Outputs of the units that compute on integers.
+
+    A weighted unit does where its encoding is a Grid and neither its output nor what it reads is
+    explicitly 32 bits; a weightless one where it has an integer form, reads at least one integer
+    tensor and its output is not explicitly 32 bits.
+    """
+    constants = frozenset(unit.output for unit in units if unit.main.kind == "constant")
+    explicit = {unit.output: _is_float(unit, activation_bits) for unit in units}
+    found: set[str] = set()
+    for unit in units:
+        node = unit.main
+        if explicit[unit.output] or not forms.has_integer_form(node, shapes, constants):
+            continue
+        if node.kind in WEIGHTED:
+            if on_grid(encodings.get(node.name)) and not explicit[unit.inputs[0]]:
+                found.add(unit.output)
+        elif found.intersection(unit.inputs):
+            found.add(unit.output)
+    return frozenset(found)
+
+
+def on_grid(encoding: Encoding | None) -> bool:
+    """True for weights that are integers with a scale: a Grid, also one under a mask."""
+    return isinstance(encoding, Grid) or (isinstance(encoding, Sparse) and on_grid(encoding.values))
+
+
+def _is_float(unit: Unit, bits: Mapping[str, int | None]) -> bool:
+    return any(bits.get(node.name) == FLOAT_BITS for node in unit.nodes)

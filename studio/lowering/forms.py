@@ -1,0 +1,87 @@
+"""Which operators have an integer form, and what that form asks of its tensors.
+
+| form | kinds |
+|---|---|
+| weighted | conv, linear (two axes) |
+| own output format | add of two tensors, mean over space (global_average_pool, reduce_mean, a pool over all places) |
+| one format for all tensors | relu, clip, pools, concat, reshape, transpose, pad, slice, resize, gather, expand |
+| output format fixed by LiteRT | softmax and sigmoid (1/256, -128), tanh (1/128, 0) |
+| float, between dequantize and quantize | all others |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studio.lowering.program import TensorFormat
+from studio.network.network import Node
+from studio.network.operators import Operator
+
+Shape = tuple[int, ...]
+SAME_FORMAT = frozenset(
+    "relu clip max_pool average_pool concat reshape transpose pad slice resize gather expand".split()
+)
+"""Kinds whose tensors all carry one scale and zero point."""
+FIXED = {
+    "softmax": TensorFormat(1 / 256, -128),
+    "sigmoid": TensorFormat(1 / 256, -128),
+    "tanh": TensorFormat(1 / 128, 0),
+}
+"""Output formats that LiteRT demands."""
+MEAN = "global_average_pool"
+"""Kind of an operation that takes the mean over all places, whatever the file called it."""
+
+
+def bounds(operator: Operator) -> tuple[float, float] | None:
+    """Range that an activation clips to: (0, inf) for ReLU; None for any other operator."""
+    if operator.kind == "relu":
+        return 0.0, math.inf
+    if operator.kind != "clip":
+        return None
+    settings = operator.settings()
+    low, high = settings["low"], settings["high"]
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def kind(node: Node, shapes: Mapping[str, Shape]) -> str:
+    """Kind of the operation that stands for a node: every mean over space is one kind."""
+    if node.inputs and _mean_over_space(node, shapes[node.inputs[0]], shapes[node.name]):
+        return MEAN
+    return node.kind
+
+
+def has_integer_form(node: Node, shapes: Mapping[str, Shape], constants: frozenset[str]) -> bool:
+    """True where the operation of this node can run on integers; weights are judged elsewhere."""
+    if constants.intersection(node.inputs):
+        return False
+    found = kind(node, shapes)
+    if found == "linear":
+        return len(shapes[node.inputs[0]]) == 2
+    if found == "softmax":
+        return _last_channel(node.operator.settings()["axis"], len(shapes[node.name]))
+    if found == "pad":
+        settings = node.operator.settings()
+        return bool(settings["mode"] == "constant" and settings["value"] == 0)
+    if found == "add":
+        return len(node.inputs) == 2
+    return found in SAME_FORMAT or found in FIXED or found in ("conv", MEAN)
+
+
+def _last_channel(axis: int, rank: int) -> bool:
+    """True for the axis that lies last when channels do: 1, or the only other axis of two."""
+    return (axis + rank) % rank == (1 if rank != 3 else -1 % rank) if rank != 2 else axis in (1, -1)
+
+
+def _mean_over_space(node: Node, shape: Shape, result: Shape) -> bool:
+    if len(shape) < 3:
+        return False
+    settings: Mapping[str, Any] = node.operator.settings()
+    space = set(range(2, len(shape)))
+    if node.kind == "reduce_mean":
+        axes: Sequence[int] = settings["axes"]
+        return {axis % len(shape) for axis in axes} == space
+    if node.kind == "average_pool":
+        return settings["kernel"] == shape[2:] and set(result[2:]) == {1} and not any(settings["pads"])
+    return node.kind == MEAN

@@ -1,0 +1,91 @@
+"""The integers of a weighted operation: weights, bias, multiplier; made once for preview, writers and C."""
+
+from __future__ import annotations
+
+import hashlib
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from studio.core.encoding import Encoding, Grid, Sparse
+from studio.lowering.program import IntegerWeights, TensorFormat
+
+BIAS_LIMIT = 2**30
+"""A bias stays below, so that no accumulator leaves int32."""
+MULTIPLIER_LIMIT = 255.0
+"""Runtimes refuse a multiplier of 256 or more."""
+_REMEMBERED = 8  # integers kept for one encoding: a slider moves the formats around it only a little
+
+_cache: WeakKeyDictionary[Encoding, dict[tuple[object, ...], IntegerWeights]] = WeakKeyDictionary()
+_digests: WeakKeyDictionary[IntegerWeights, str] = WeakKeyDictionary()
+
+
+def make(
+    encoding: Encoding, bias: np.ndarray | None, source: TensorFormat, target: TensorFormat
+) -> IntegerWeights:  # fmt: skip
+    """Integers of a layer that reads `source` and writes `target`; the same object for the same question.
+
+    encoding: Grid, or Sparse over Grid, output channels on axis 0; bias: (channels,) float32 or None.
+    """
+    known = _cache.setdefault(encoding, {})
+    key = (source.scale, target.scale, None if bias is None else bias.tobytes())
+    if key not in known:
+        if len(known) >= _REMEMBERED:
+            known.pop(next(iter(known)))
+        known[key] = _make(encoding, bias, np.float32(source.scale), np.float32(target.scale))
+    return known[key]
+
+
+def digest(weights: IntegerWeights) -> str:
+    """Content hash of all integers and scales."""
+    if weights not in _digests:
+        arrays = (weights.q, weights.scale, weights.bias, weights.multiplier)
+        parts = [a.shape.__repr__().encode() + np.ascontiguousarray(a).tobytes() for a in arrays]
+        _digests[weights] = hashlib.blake2b(b"|".join(parts), digest_size=16).hexdigest()
+    return _digests[weights]
+
+
+def smallest_output_scale(encoding: Encoding, source: TensorFormat) -> float:
+    """Output scale below which a multiplier would reach 256."""
+    _, scale, _ = grid(encoding)
+    return float(np.float32(source.scale) * scale.max() / np.float32(MULTIPLIER_LIMIT))
+
+
+def grid(encoding: Encoding) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Integers int8 with masked places zero, scales float32 one a channel, and the Grid itself."""
+    if isinstance(encoding, Sparse):
+        q, scale, inner = grid(encoding.values)
+        return np.where(encoding.mask, q, np.int8(0)), scale, inner
+    if not isinstance(encoding, Grid):
+        raise TypeError(f"only weights on a grid have integers, not {type(encoding).__name__}")
+    channels = encoding.q.shape[0]
+    return encoding.q, np.broadcast_to(encoding.scale.astype(np.float32).reshape(-1), (channels,)), encoding
+
+
+def _make(encoding: Encoding, bias: np.ndarray | None, s_in: np.float32, s_out: np.float32) -> IntegerWeights:
+    q, scale, inner = grid(encoding)
+    floats = np.zeros(len(q), np.float32) if bias is None else bias.astype(np.float32)
+    q, scale = _raise_scales(q, scale, floats, s_in)
+    product = s_in * scale
+    stored = np.rint(floats.astype(np.float64) / product.astype(np.float64)).astype(np.int32)
+    return IntegerWeights(
+        q=np.ascontiguousarray(q, dtype=np.int8),
+        scale=np.ascontiguousarray(scale, dtype=np.float32),
+        bias=stored,
+        multiplier=product / s_out,
+        width=inner.width,
+        per_channel=inner.axis is not None,
+    )
+
+
+def _raise_scales(
+    q: np.ndarray, scale: np.ndarray, bias: np.ndarray, s_in: np.float32
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Weights of channels whose bias would not fit, moved to the smallest scale at which it does."""
+    needed = np.abs(bias).astype(np.float64) / (float(s_in) * BIAS_LIMIT) * (1 + 2.0**-20)
+    short = needed > scale
+    if not short.any():
+        return q, scale
+    raised = np.where(short, needed, scale).astype(np.float32)
+    ratio = (scale.astype(np.float64) / raised).reshape(-1, *[1] * (q.ndim - 1))
+    return np.rint(q * ratio).astype(np.int8), raised
