@@ -11,10 +11,11 @@ from studio.data import folder, idx, npz
 from studio.data.annotated import FILE
 from studio.data.archive import check_file
 from studio.data.dataset import Dataset
+from studio.data.fit import prepare
 from studio.data.preprocess import Preprocess, load
 from studio.data.sources import Source
 
-__all__ = ["Dataset", "Preprocess", "check_labels", "open"]
+__all__ = ["Dataset", "Preprocess", "check_labels", "open", "prepare"]
 
 
 def open(  # noqa: A001

@@ -79,7 +79,7 @@ class Archive:
         return shape, fortran, dtype, start
 
     def _check_memory(self, size: int, name: str) -> None:
-        limit = min(LIMIT, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limit = memory_limit()
         if size > limit:
             what = f"'{name}' unpacks to {size / (1 << 30):.1f} GiB, more than the {limit / (1 << 30):.1f} GiB allowed."
             remedy = "Save it with numpy.savez (uncompressed), which is streamed, or save fewer samples."
@@ -95,8 +95,15 @@ class Archive:
         return np.memmap(self.path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
+def memory_limit() -> int:
+    """Largest array in bytes that may be read into memory here."""
+    return min(LIMIT, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
 def check_file(path: Path) -> None:
     """Raise FileError for a file that is missing, no file, empty or a Git-LFS pointer."""
+    if path.exists() and not path.is_file():
+        raise FileError("is not a file.", where=str(path), remedy="Give a file, or a folder of pictures.")
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -6,14 +6,12 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from threading import Lock
 
 import numpy as np
-from PIL import Image
 
 from studio.core.errors import DataError
-from studio.data import layout, pictures
+from studio.data.fit import ArrayFit, PictureFit, needs_pictures
 from studio.data.preprocess import Preprocess
 from studio.data.sampling import balanced_order
 from studio.data.sources import Arrays, Pictures, Source
@@ -38,8 +36,13 @@ class Dataset:
         self.count = len(self._chosen)
         self.labels: np.ndarray | None = None if source.labels is None else source.labels[self._chosen]
         self.classes = source.classes
-        self._fit = _Fit(source, self._shape, preprocess)
-        self.preprocess = self._fit.preprocess
+        self._arrays: ArrayFit | None = None
+        if isinstance(source, Arrays) and not needs_pictures(source, self._shape, preprocess):
+            self._arrays = ArrayFit(source, self._shape, preprocess)
+            self.preprocess = preprocess
+        else:
+            self._pictures = PictureFit(self._shape, preprocess, self._where)
+            self.preprocess = self._pictures.preprocess
         self._cache = _Cache()
         self.content_id = self._identify(samples, seed)
         # What does not fit shows when the data is opened, not in the middle of a measurement.
@@ -51,14 +54,13 @@ class Dataset:
         Raises DataError that names a picture which cannot be decoded. May be called from any thread.
         """
         chosen = self._chosen[np.asarray(indices, dtype=np.int64)]
-        if self._fit.direct:
-            assert isinstance(self._source, Arrays)
-            return self._fit.arrays(self._source.x[chosen])
+        if self._arrays is not None:
+            return self._arrays.batch(chosen)
         rows = [self._cache.get(int(i)) for i in chosen]
         for place, i in enumerate(chosen):
             if rows[place] is None:
-                rows[place] = self._cache.put(int(i), self._fit.picture(int(i)))
-        return self._fit.pictures(np.stack([row for row in rows if row is not None]))
+                rows[place] = self._cache.put(int(i), self._pictures.picture(self._source, int(i)))
+        return self._pictures.batch(np.stack([row for row in rows if row is not None]))
 
     def order(self, seed: int = 0) -> np.ndarray:
         """Seeded random order of all samples, (count,) int64; by class where labels exist (see `balanced_order`)."""
@@ -83,80 +85,6 @@ def choose(source: Source, samples: int | None, seed: int) -> np.ndarray:
         what = f"{samples:,} samples are asked for, but there are only {source.count:,}."
         raise DataError(what, where=str(source.path), remedy=f"Ask for at most {source.count}.")
     return np.sort(balanced_order(source.count, source.labels, seed)[:samples])
-
-
-class _Fit:
-    """How a source's samples become the network's input, decided once."""
-
-    def __init__(self, source: Source, shape: tuple[int, ...], wanted: Preprocess) -> None:
-        self.source, self.shape, self.where = source, shape, str(source.path)
-        self.direct = isinstance(source, Arrays) and not _picture_work(source, shape, wanted)
-        if isinstance(source, Arrays) and self.direct:
-            self.preprocess = wanted
-            self._arrange = layout.arrange(source.x.shape[1:], shape, source.layout, wanted.layout, self.where)
-        else:
-            self.preprocess = self._resolved(wanted)
-        values = max(len(wanted.mean), len(wanted.std))
-        if len({len(wanted.mean), len(wanted.std), 1}) > 2:
-            what = f"'mean' has {len(wanted.mean)} values, 'std' {len(wanted.std)}."
-            raise DataError(what, where=self.where, remedy="Give both one value, or one for each channel.")
-        self._axis = layout.channel_axis(shape, self.preprocess.layout, values, self.where)
-
-    def _resolved(self, wanted: Preprocess) -> Preprocess:
-        found = layout.picture_layout(self.shape, wanted.layout, self.where)
-        size = layout.picture_size(self.shape, found)
-        if wanted.resize is not None and size is not None and wanted.resize != size:
-            what = f"'resize' gives {list(wanted.resize)}, but the network takes {list(size)}."
-            raise DataError(
-                what, where=self.where, remedy=f'Write "resize": {list(size)} in --preprocess, or leave it out.'
-            )
-        colours = self.shape[0 if found == "NCHW" else 2] if len(self.shape) == 3 else 1
-        channels = wanted.channels or ("L" if colours == 1 else "RGB")
-        if colours != (1 if channels == "L" else 3) and len(self.shape) == 3:
-            what = f"'channels' is {channels}, but the network takes {colours}."
-            raise DataError(what, where=self.where, remedy='Choose "RGB", "BGR" (3) or "L" (1), or leave it out.')
-        return replace(wanted, layout=found, resize=wanted.resize or size, channels=channels)
-
-    def arrays(self, x: np.ndarray) -> np.ndarray:
-        """Stored rows (n, ...) -> network input."""
-        return np.ascontiguousarray(self.preprocess.normalise(self._arrange(x), self._axis))
-
-    def picture(self, i: int) -> np.ndarray:
-        """One sample as (H, W, C) uint8 at the network's size."""
-        if isinstance(self.source, Pictures):
-            found = pictures.decode(self.source.content(i), self.source.place(i))
-        else:
-            found = Image.fromarray(_last(self.source.x[i], self.source.layout, self.where))
-        return pictures.fit(found, self.preprocess)
-
-    def pictures(self, rows: np.ndarray) -> np.ndarray:
-        """(n, H, W, C) uint8 -> network input."""
-        rows = rows.transpose(0, 3, 1, 2) if self.preprocess.layout == "NCHW" else rows
-        if rows[0].size != np.prod(self.shape):
-            what = f"pictures of {rows.shape[1:]} do not fit the network's input {self.shape}."
-            raise DataError(what, where=self.where, remedy='Give "resize" in --preprocess.')
-        x = rows.reshape(len(rows), *self.shape)
-        return np.ascontiguousarray(self.preprocess.normalise(x, self._axis))
-
-
-def _picture_work(source: Arrays, shape: tuple[int, ...], wanted: Preprocess) -> bool:
-    """True where stored arrays must be treated as pictures: to be resized, cropped, or changed in colour."""
-    if wanted.channels == "BGR":
-        return True
-    sizes = sorted(n for n in source.x.shape[1:] if n != 1), sorted(n for n in shape if n != 1)
-    return sizes[0] != sizes[1] and (wanted.resize is not None or wanted.channels is not None)
-
-
-def _last(x: np.ndarray, data_layout: str | None, where: str) -> np.ndarray:
-    """One stored sample as uint8 (H, W) or (H, W, 3)."""
-    if x.dtype != np.uint8 or x.ndim not in (2, 3):
-        remedy = "Store pictures as uint8 (N, H, W, 3) or (N, H, W), or samples that fit without a resize."
-        raise DataError(f"samples of {x.dtype} {x.shape} are no pictures to be resized.", where=where, remedy=remedy)
-    if x.ndim == 3:
-        found = layout.picture_layout(x.shape, data_layout, where)
-        x = x.transpose(1, 2, 0) if found == "NCHW" else x
-        x = x[:, :, 0] if x.shape[2] == 1 else x
-    return np.ascontiguousarray(x)
 
 
 class _Cache:

@@ -12,6 +12,9 @@ from studio.core.errors import DataError, FileError
 from studio.data import annotated
 from studio.data.sources import PICTURE_SUFFIXES, Pictures, number_labels
 
+LIMIT = 1 << 30
+"""Largest picture file in bytes."""
+
 
 def read(path: Path, label: str | None = None) -> Pictures:
     """Pictures of a folder; raises DataError for an empty one and for annotations that do not fit."""
@@ -32,7 +35,7 @@ def read(path: Path, label: str | None = None) -> Pictures:
         what = f"{len(plain)} pictures lie beside the class folders (the first: {plain[0].name})."
         raise DataError(what, where=str(path), remedy=remedy)
     if not files and not plain:
-        remedy = "Give a folder with one folder of pictures for each class, or pictures with annotations.json."
+        remedy = "Give a folder that holds one folder of pictures for each class, or pictures and annotations.json."
         raise DataError("there are no pictures in this folder.", where=str(path), remedy=remedy)
     if plain:
         return from_files(path, plain, None, None)
@@ -54,6 +57,8 @@ def from_files(
     stamp = hashlib.sha256()
     for file in files:
         status = file.stat()
+        if status.st_size > LIMIT:
+            raise DataError("is too large for a picture.", where=str(file), remedy="Remove it.")
         stamp.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
 
     def content(i: int) -> bytes:

@@ -105,7 +105,7 @@ def _folder(path: Path, label: str | None) -> Frames:
 def _size(file: Path) -> tuple[int, int]:
     """Height and width from the picture's header; the rest is not decoded."""
     try:
-        with Image.open(file) as picture:
+        with Image.open(file, formats=pictures.KINDS) as picture:
             return picture.height, picture.width
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         remedy = "Replace or remove this picture."

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from studio.core.errors import DataError, FileError
-from studio.data.archive import LIMIT, check_file
+from studio.data.archive import check_file, memory_limit
 from studio.data.sources import Arrays, integer_labels
 
 
@@ -48,8 +48,9 @@ def _array(path: Path) -> np.ndarray:
                 raise FileError("is no idx file of bytes.", where=str(path), remedy=remedy)
             shape = struct.unpack(f">{rank}I", file.read(4 * rank))
             size = math.prod(shape)
-            if size > LIMIT:
-                raise DataError(f"says it holds {size:,} bytes.", where=str(path), remedy="Give at most 16 GiB.")
+            if size > memory_limit():
+                remedy = "Give a file that fits into memory."
+                raise DataError(f"says it holds {size:,} bytes.", where=str(path), remedy=remedy)
             content = file.read(size)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise FileError(f"is damaged ({error}).", where=str(path), remedy="Copy it again.") from None

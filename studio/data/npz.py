@@ -23,7 +23,7 @@ def read(path: Path, label: str | None = None) -> Source:
         return _arrays(archive, label)
     if "blob" in archive and "offsets" in archive:
         return _blob(archive, label)
-    found = ", ".join(archive.names) or "nothing"
+    found = ", ".join(repr(name[:40])[1:-1] for name in archive.names[:8]) or "nothing"
     remedy = "It needs 'x' (samples first) and 'y', or pictures as 'blob' and 'offsets'."
     raise DataError(f"there are no samples (found: {found}).", where=str(path), remedy=remedy)
 

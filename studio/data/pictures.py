@@ -9,10 +9,13 @@ import numpy as np
 from PIL import Image
 
 from studio.core.errors import DataError
+from studio.data.archive import LFS
 from studio.data.preprocess import Preprocess
 
 PIXELS = 64 << 20
 """Largest picture in pixels."""
+KINDS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""Decoders that strangers' files reach; others (one starts Ghostscript) stay closed."""
 
 
 def decode(content: bytes, where: str) -> Image.Image:
@@ -21,8 +24,11 @@ def decode(content: bytes, where: str) -> Image.Image:
     The camera's rotation note (EXIF) is not followed: boxes and trained networks count stored pixels.
     """
     remedy = "Replace or remove this picture."
+    if content.startswith(LFS):
+        remedy = "Run `git lfs pull` in its repository to fetch the real file."
+        raise DataError("is a Git-LFS pointer, not the picture.", where=where, remedy=remedy)
     try:
-        picture = Image.open(io.BytesIO(content))
+        picture = Image.open(io.BytesIO(content), formats=KINDS)
         if picture.width * picture.height > PIXELS:
             what = f"the picture of {picture.width} x {picture.height} pixels is too large."
             raise DataError(what, where=where, remedy=f"At most {PIXELS >> 20} million pixels are decoded.")

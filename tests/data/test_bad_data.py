@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import studio.data
@@ -163,6 +166,39 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     (tmp_path / "annotations.json").write_text('[{"file": "cut.png"}]')
     with pytest.raises(StudioError, match=r"cut\.png: the picture cannot be decoded"):
         studio.data.open(tmp_path, input_shape=INPUT)
+
+
+def test_a_picture_that_git_lfs_left_out(tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n")
+    with pytest.raises(StudioError, match=r"p\.png: is a Git-LFS pointer"):
+        studio.data.open(tmp_path, input_shape=INPUT)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npz")
+    refused(tmp_path / "a.npz", "is not a file")
+
+
+@pytest.mark.parametrize("kind", ["npz", "png", "json"])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.booleans())
+def test_any_damage_is_a_sentence(tmp_path: Path, kind: str, place: int, value: int, cut: bool) -> None:
+    """A changed byte or a cut file either still opens or is refused; nothing else is raised."""
+    folder = tmp_path / "set"
+    folder.mkdir(exist_ok=True)
+    entry = {"file": "p.png", "label": 1, "boxes": [{"xyxy": [0, 0, 2, 2], "label": "a"}]}
+    contents = {"json": json.dumps([entry]).encode(), "png": picture("RGB", (9, 7))}
+    if kind == "npz":
+        stream = io.BytesIO()
+        np.savez_compressed(stream, x=samples(), y=np.arange(6))
+        contents["npz"] = stream.getvalue()
+    content = bytearray(contents[kind])
+    content[place % len(content)] = value
+    contents[kind] = bytes(content[: place % len(content)] if cut else content)
+    for name, key in (("annotations.json", "json"), ("p.png", "png"), ("a.npz", "npz")):
+        (tmp_path / "set" / name).write_bytes(contents.get(key, b""))
+    with contextlib.suppress(StudioError):
+        studio.data.open(folder / "a.npz" if kind == "npz" else folder, input_shape=INPUT).batch([0])
 
 
 def test_pictures_of_16_bits_and_of_absurd_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,14 @@ def test_bgr_and_resize_of_stored_pictures(tmp_path: Path) -> None:
     assert np.array_equal(small.batch([1])[0], expected.transpose(2, 0, 1))
 
 
+def test_pictures_in_memory_go_the_same_way(tmp_path: Path) -> None:
+    rows = [pixels(12, 10, i) for i in range(2)]
+    for i, row in enumerate(rows):
+        (tmp_path / f"{i}.png").write_bytes(png(row))
+    d = studio.data.open(tmp_path, input_shape=(1, 3, 5, 6), preprocess={"scale": 0.1, "std": [1, 2, 3]})
+    assert np.array_equal(studio.data.prepare(rows, d.preprocess, (1, 3, 5, 6)), d.batch([0, 1]))
+
+
 def test_class_folders_are_numbered_in_sorted_order(tmp_path: Path) -> None:
     for name in ("nut", "bolt", "empty"):
         (tmp_path / name).mkdir()
