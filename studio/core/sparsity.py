@@ -84,7 +84,7 @@ def _candidates(axis: int | None, sums: np.ndarray, size: int, value_bits: int) 
             mask = len(pack_count(symbols)) + packed_size(symbols, width)
             found.append((mask + values, Form(width, axis)))
     if size == GROUP:
-        most = int(sums.max())
+        most = int(sums.max(initial=0))
         for n, bits in PATTERN_BITS.items():
             if most <= n:
                 found.append((packed_size(len(sums), bits) + packed_size(len(sums) * n, value_bits), Form(n, axis)))
