@@ -46,8 +46,11 @@ class Arithmetic(Protocol):
     def absolute(self, a: Tensor) -> Tensor:
         """|a|."""
 
+    def positive(self, a: Tensor) -> Tensor:
+        """Return a where it is above 0, else 0, in the type of a."""
+
     def take(self, a: Tensor, indices: Sequence[int], axis: int) -> Tensor:
-        """Rows, columns or channels by their number; the axis stays."""
+        """Rows or columns by their number; the axis stays."""
 
     def plane(self, a: Tensor, channel: int) -> Tensor:
         """(h, w, c) -> (h, w): one channel."""
@@ -107,8 +110,12 @@ class Numpy:
         """|a|."""
         return np.abs(a)
 
+    def positive(self, a: np.ndarray) -> Tensor:
+        """Return a where it is above 0, else 0, in the type of a."""
+        return np.maximum(a, 0)
+
     def take(self, a: np.ndarray, indices: Sequence[int], axis: int) -> Tensor:
-        """Rows, columns or channels by their number; the axis stays."""
+        """Rows or columns by their number; the axis stays."""
         return a.take(np.asarray(indices), axis)
 
     def plane(self, a: np.ndarray, channel: int) -> Tensor:

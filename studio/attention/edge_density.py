@@ -17,18 +17,22 @@ from studio.attention._selector import Chosen, Selection, Size, clipped, places,
 from studio.core.settings import Settings, setting
 
 LUMA = (77, 150, 29)  # of 256, ITU-R BT.601
+COLOUR = 2  # weight of the colour's gradient beside the luma's: differences of colour are smaller
+PLANES = {"red": 0, "green": 1, "blue": 2}
 UNIT = 16
-"""A score of 16 is a mean gradient of one grey level a pixel."""
+"""A score of 16: the window's mean gradient lies one grey level a pixel above the frame's."""
 
 
 class EdgeDensitySettings(Settings):
     """What the gradient is taken of, how finely it is searched, and when the network is woken."""
 
-    channel: Literal["luma", "red", "green", "blue", "colour"] = setting(
-        "luma", "What the gradient is taken of; colour = largest minus smallest of red, green, blue."
+    channel: Literal["both", "luma", "colour", "red", "green", "blue"] = setting(
+        "both",
+        "What the gradient is taken of. Colour is the largest minus the smallest of red, green and blue; "
+        "both adds luma and twice colour.",
     )
     reduce: int = setting(2, "The picture is searched at 1/reduce of its size.", low=1, high=16, step=1, unit="x")
-    stride: int = setting(2, "Distance between two places of the window.", low=1, high=64, step=1, unit="px")
+    stride: int = setting(4, "Distance between two places of the window.", low=1, high=64, step=1, unit="px")
     floor: int = setting(
         8, "Gradients up to this are noise and texture and do not count.", low=0, high=128, step=1, unit="grey levels"
     )
@@ -98,28 +102,29 @@ class EdgeDensity:
         """Corner and score of the best window; `pixels`: (h, w, 3) uint8."""
         layout = _layout(frame, window, settings)
         scale = settings.reduce**2
-        plane = a.block_sums(_channel(a, a.integers(pixels), settings.channel), layout.work, settings.reduce)
-        gradient = _gradient(a, plane, layout.work, settings.floor * scale)
+        gradient = _gradients(a, a.integers(pixels), layout.work, settings)
         table = a.pad(a.cumulative(gradient), 1, 0)
         sums = _window_sums(a, table, layout)
         best = a.first_maximum(sums)
-        score = a.divide(a.multiply(a.at(sums, best), UNIT), layout.area * scale)
+        inside = _mean(a, a.at(sums, best), layout.area * scale)
+        score = a.positive(a.subtract(inside, _frame_mean(a, table, layout, scale)))
         tops = np.repeat(layout.tops, len(layout.lefts)).reshape(len(layout.tops), -1)
         lefts = np.tile(layout.lefts, len(layout.tops)).reshape(len(layout.tops), -1)
         return Chosen(a.at(a.constant(tops), best), a.at(a.constant(lefts), best), score, gradient)
 
     def operations(self, frame: Size, window: Size, settings: EdgeDensitySettings) -> int:
-        """Count one for each add, multiply-add, absolute value and comparison.
+        """Count one for each add, multiply-add, shift, absolute value and comparison.
 
-        A frame pixel: 3 for luma, 4 for colour, none for a single channel, and 1 for the block sum where
-        reduced. A reduced pixel: 2 differences, 2 absolute values, 1 sum, 2 for the floor, 2 for the integral
-        image. A place: 4 a nested window and 1 comparison.
+        A frame pixel: 1 a colour read, for the block sum, where reduced. A reduced pixel: 4 for luma, 5 for
+        colour, 7 for each gradient (2 differences, 2 absolute values, 1 sum, 2 for the floor), 1 to add
+        both, 2 for the integral image. A place: 4 a nested window and 1 comparison.
         """
         layout = _layout(frame, clipped(frame, window), settings)
-        channel = {"luma": 3, "colour": 5}.get(settings.channel, 0)
-        pixels, reduced = frame[0] * frame[1], layout.work[0] * layout.work[1]
         spots = len(layout.rows) * len(layout.columns)
-        return pixels * (channel + (settings.reduce > 1)) + reduced * 9 + spots * (4 * settings.levels + 1)
+        colours = 3 if settings.channel in ("both", "luma", "colour") else 1
+        reduced = {"both": 4 + 5 + 14 + 1, "luma": 4 + 7, "colour": 5 + 7}.get(settings.channel, 7) + 2
+        blocks = frame[0] * frame[1] * colours if settings.reduce > 1 else 0
+        return blocks + layout.work[0] * layout.work[1] * reduced + spots * (4 * settings.levels + 1)
 
     def select(self, frame: np.ndarray, window: Size, settings: EdgeDensitySettings) -> Selection:
         """Box, score and heat map of one frame: uint8 (h, w, 3)."""
@@ -128,16 +133,43 @@ class EdgeDensity:
         return selection(self.compute(Numpy(), frame, size, window, settings), window)
 
 
-def _channel(a: Arithmetic, x: Tensor, channel: str) -> Tensor:
-    """(h, w, 3) int32 -> (h, w) int32 in 0..255."""
-    red, green, blue = (a.plane(x, i) for i in range(3))
-    if channel == "luma":
-        weighted = [a.multiply(plane, weight) for plane, weight in zip((red, green, blue), LUMA, strict=True)]
-        return a.divide(a.add(a.add(weighted[0], weighted[1]), weighted[2]), 256)
-    if channel == "colour":
-        high = a.maximum(a.maximum(red, green), blue)
-        return a.subtract(high, a.minimum(a.minimum(red, green), blue))
-    return {"red": red, "green": green, "blue": blue}[channel]
+def _mean(a: Arithmetic, total: Tensor, pixels: int) -> Tensor:
+    return a.divide(a.multiply(total, UNIT), pixels)
+
+
+def _frame_mean(a: Arithmetic, table: Tensor, layout: _Layout, scale: int) -> Tensor:
+    """Mean over the whole frame: noise and texture lie everywhere, what is sought in one place."""
+    last = (layout.work[0] + 1) * (layout.work[1] + 1) - 1
+    return _mean(a, a.at(table, a.constant([last])), layout.work[0] * layout.work[1] * scale)
+
+
+def _gradients(a: Arithmetic, x: Tensor, work: Size, settings: EdgeDensitySettings) -> Tensor:
+    """(h, w, 3) int32 -> gradient of the chosen channels on the reduced picture, sums over its blocks."""
+    floor = settings.floor * settings.reduce**2
+
+    def reduced(channel: int) -> Tensor:
+        return a.block_sums(a.plane(x, channel), work, settings.reduce)
+
+    if settings.channel in PLANES:
+        return _gradient(a, reduced(PLANES[settings.channel]), work, floor)
+    planes = [reduced(i) for i in range(3)]
+    if settings.channel == "luma":
+        return _gradient(a, _luma(a, planes), work, floor)
+    colour = _gradient(a, _colour(a, planes), work, floor)
+    if settings.channel == "colour":
+        return colour
+    return a.add(_gradient(a, _luma(a, planes), work, floor), a.multiply(colour, COLOUR))
+
+
+def _luma(a: Arithmetic, planes: list[Tensor]) -> Tensor:
+    red, green, blue = (a.multiply(plane, weight) for plane, weight in zip(planes, LUMA, strict=True))
+    return a.divide(a.add(a.add(red, green), blue), 256)
+
+
+def _colour(a: Arithmetic, planes: list[Tensor]) -> Tensor:
+    red, green, blue = planes
+    high, low = a.maximum(a.maximum(red, green), blue), a.minimum(a.minimum(red, green), blue)
+    return a.subtract(high, low)
 
 
 def _gradient(a: Arithmetic, plane: Tensor, work: Size, floor: int) -> Tensor:
@@ -147,7 +179,7 @@ def _gradient(a: Arithmetic, plane: Tensor, work: Size, floor: int) -> Tensor:
     across = a.subtract(a.take(lines, range(2, work[1]), 1), a.take(lines, range(work[1] - 2), 1))
     down = a.subtract(a.take(posts, range(2, work[0]), 0), a.take(posts, range(work[0] - 2), 0))
     size = a.add(a.absolute(across), a.absolute(down))
-    return a.pad(a.maximum(a.subtract(size, a.constant(floor)), a.constant(0)), 1, 1)
+    return a.pad(a.positive(a.subtract(size, a.constant(floor))), 1, 1)
 
 
 def _window_sums(a: Arithmetic, table: Tensor, layout: _Layout) -> Tensor:
