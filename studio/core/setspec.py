@@ -13,6 +13,8 @@ from studio.core.technique import Stage
 FORM = "Write LAYER:technique(key=value,..), as in 'layer3.*:quantize(weight_bits=4)', 'fc:off(GRID)' or 'fc:float'."
 CALL = "Write name(key=value,..), as in 'edge_density(stride=4)'."
 
+LONGEST = 40  # digits of a number; Python refuses to read some thousand
+
 _SPEC = re.compile(r"(?P<layer>.+):(?P<call>\s*[A-Za-z_]\w*\s*(\(.*\))?)", re.DOTALL)
 _CALL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(\((?P<settings>.*)\)\s*)?", re.DOTALL)
 _OFF = re.compile(r"\s*off\s*\(\s*(?P<stage>\w+)\s*\)\s*")
@@ -89,7 +91,7 @@ def _value(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     number = _NUMBER.fullmatch(text)
-    if not number:
+    if not number or len(text) > LONGEST:
         return text
     whole = number["rest"] is None and number["point"] is None and number["power"] is None
     return int(text) if whole else float(text)
@@ -99,4 +101,4 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
     plain = re.fullmatch(r"[\w.:/-]+", value) and _value(value) == value
-    return value if plain else f'"{value}"'
+    return value if plain else f"'{value}'" if '"' in value else f'"{value}"'
