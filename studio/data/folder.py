@@ -29,6 +29,10 @@ def read(path: Path, label: str | None = None) -> Pictures:
     except OSError as error:
         reason = error.strerror or str(error)
         raise FileError(f"cannot be read ({reason}).", where=str(path), remedy="Check its permissions.") from None
+    inner = next((f for f in folders if (f / annotated.FILE).exists()), None)
+    if inner is not None:
+        remedy = f"Open {inner} itself."
+        raise DataError(f"'{inner.name}' is a set with annotations.json, not a class.", where=str(path), remedy=remedy)
     files = [file for _, group in groups for file in group]
     if files and plain:
         remedy = "Move them into a class folder, or remove them."

@@ -146,6 +146,7 @@ class _Running:
         self.total: np.ndarray | float = 0.0
 
     def add(self, value: Tensor, name: str, where: str) -> None:
+        value = value if value.is_floating_point() else value.float()
         low, high = (float(v) for v in torch.aminmax(value))
         if not math.isfinite(low) or not math.isfinite(high):
             remedy = "Check the preprocessing (scale, mean, std) and the model's weights."

@@ -224,6 +224,13 @@ def test_pictures_beside_class_folders(tmp_path: Path) -> None:
     refused(tmp_path, "b.png", "beside")
 
 
+def test_a_set_inside_the_folder_is_no_class(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "a.png").write_bytes(picture())
+    (tmp_path / "inner" / "annotations.json").write_text('[{"file": "a.png"}]')
+    refused(tmp_path, "'inner'", "itself")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
