@@ -1,0 +1,1 @@
+"""How an ONNX file becomes a Network: load, name, fold constants, build. Imports torch and onnx."""
