@@ -22,17 +22,7 @@ def read(path: Path, label: str | None = None) -> Pictures:
         found = annotated.read(path)
         labels, classes = annotated.picture_labels(found, label)
         return from_files(path, [entry.path for entry in found.entries], labels, classes)
-    try:
-        folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-        plain = pictures_in(path)
-        groups = [(folder.name, pictures_in(folder)) for folder in folders]
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise FileError(f"cannot be read ({reason}).", where=str(path), remedy="Check its permissions.") from None
-    inner = next((f for f in folders if (f / annotated.FILE).exists()), None)
-    if inner is not None:
-        remedy = f"Open {inner} itself."
-        raise DataError(f"'{inner.name}' is a set with annotations.json, not a class.", where=str(path), remedy=remedy)
+    plain, groups = _listed(path)
     files = [file for _, group in groups for file in group]
     if files and plain:
         remedy = "Move them into a class folder, or remove them."
@@ -45,6 +35,20 @@ def read(path: Path, label: str | None = None) -> Pictures:
         return from_files(path, plain, None, None)
     labels, classes = number_labels([name for name, group in groups for _ in group])
     return from_files(path, files, labels, classes)
+
+
+def _listed(path: Path) -> tuple[list[Path], list[tuple[str, list[Path]]]]:
+    """Pictures directly in a folder, and those of each class folder by its name."""
+    try:
+        folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+        inner = next((f for f in folders if (f / annotated.FILE).exists()), None)
+        if inner is not None:
+            what = f"'{inner.name}' is a set with annotations.json, not a class."
+            raise DataError(what, where=str(path), remedy=f"Open {inner} itself.")
+        return pictures_in(path), [(folder.name, pictures_in(folder)) for folder in folders]
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FileError(f"cannot be read ({reason}).", where=str(path), remedy="Check its permissions.") from None
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,20 @@ def test_pictures_in_memory_go_the_same_way(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_bytes(png(row))
     d = studio.data.open(tmp_path, input_shape=(1, 3, 5, 6), preprocess={"scale": 0.1, "std": [1, 2, 3]})
     assert np.array_equal(studio.data.prepare(rows, d.preprocess, (1, 3, 5, 6)), d.batch([0, 1]))
+
+
+def test_decoded_pictures_keep_to_a_byte_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.data.dataset.CACHE", 3 * 4 * 4 * 3)
+    rows = [pixels(4, 4, i) for i in range(9)]
+    for i, row in enumerate(rows):
+        (tmp_path / f"{i}.png").write_bytes(png(row))
+    d = studio.data.open(tmp_path, input_shape=(1, 3, 4, 4))
+    with ThreadPoolExecutor(4) as pool:
+        batches = list(pool.map(lambda seed: (seed, d.batch(d.order(seed))), range(12)))
+    for seed, batch in batches:
+        assert np.array_equal(batch, np.stack(rows)[d.order(seed)].transpose(0, 3, 1, 2))
+    assert len(d._cache._rows) == 3
+    assert d._cache._bytes == 3 * 48
 
 
 def test_class_folders_are_numbered_in_sorted_order(tmp_path: Path) -> None:
