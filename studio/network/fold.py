@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from studio.network.fold_forward import fold_forward
 from studio.network.network import Network, Node
 from studio.network.operators import BatchNorm, Conv, ConvTranspose, Linear, Operator
 
@@ -19,9 +20,15 @@ def fold(network: Network) -> Network:
     """Return the same function with fewer nodes.
 
     Batch norm, and adding, subtracting, multiplying or dividing by a constant for each channel, goes
-    into the convolution or linear layer before it where nothing else reads that layer's output. The
-    folded node keeps the layer's name. What cannot be folded stays.
+    into the convolution or linear layer before it where nothing else reads that layer's output, else
+    into the one behind it where that is exact. The folded node keeps the layer's name. What cannot be
+    folded stays.
     """
+    return fold_forward(fold_back(network))
+
+
+def fold_back(network: Network) -> Network:
+    """Fold into the layers before."""
     nodes = {node.name: node for node in network.nodes}
     order = [node.name for node in network.nodes]
     renamed: dict[str, str] = {}

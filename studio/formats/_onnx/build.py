@@ -186,7 +186,8 @@ def _convert(builder: Builder, proto: NodeProto, opset: int) -> None:
     except ModelError:
         raise
     except Exception as error:
-        what = f"the node does not fit its inputs ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})."
+        reason = (str(error).splitlines() or [""])[0]
+        what = f"the node does not fit its inputs ({type(error).__name__}: {reason})."
         raise builder.fail(
             call, what, "The file is damaged or has a form that is not known: export it again."
         ) from None
