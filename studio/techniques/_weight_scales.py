@@ -39,12 +39,11 @@ def weight_scales(rows: np.ndarray, kept: np.ndarray | None, bits: int, calibrat
     scale: np.ndarray = peaks / most
     if calibration == "percentile":
         scale = _percentiles(rows, kept, peaks) / most
-    floor = _floor(scale)
-    scale = np.maximum(scale, floor)
+    scale = np.maximum(scale, _floor(scale))
     if calibration == "mse":
-        searched = np.concatenate([_search(*part, bits) for part in _blocks(rows, scale)])
-        scale = np.maximum(searched, floor)
-    return scale
+        scale = np.concatenate([_search(*part, bits) for part in _blocks(rows, scale)])
+    floor = _floor(np.where(peaks > 0, scale, np.float32(0)))
+    return np.where(peaks > 0, np.maximum(scale, floor), floor)
 
 
 def _floor(scale: np.ndarray) -> np.float32:

@@ -226,7 +226,7 @@ def test_a_full_disk_keeps_the_old_plan(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(FileError, match="No space left.*Free some space"):
+    with pytest.raises(FileError, match=r"No space left.*Free some space"):
         Plan(defaults=(Q4,)).save(path)
     monkeypatch.undo()
     assert Plan.load(path) == Plan(defaults=(Q8,))

@@ -1,0 +1,165 @@
+"""Weights on a grid, against numpy written out again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from studio.core.encoding import Dense, Encoding, Grid, Sparse
+from studio.core.graph import Layer
+from studio.core.plan import Step
+from studio.core.technique import EncodeContext
+
+WEIGHTS = st.floats(-1000, 1000, width=32).map(lambda x: 0.0 if abs(x) < 1e-3 else x)
+
+
+def layer(shape: tuple[int, ...], kind: str = "conv", groups: int = 1) -> Layer:
+    return Layer("conv1", "conv1", kind, "", (), (), (1, 4, 4, 4), shape, 0, 0, 0, None, groups)
+
+
+def quantize(encoding: Encoding, kind: str = "conv", **values: object) -> Encoding:
+    step = Step("quantize", **values)
+    found: Encoding = step.found.encode(encoding, step.values, EncodeContext(layer(encoding.shape, kind)))  # type: ignore[attr-defined]
+    return found
+
+
+def grid(weight: np.ndarray, kind: str = "conv", **values: object) -> Grid:
+    found = quantize(Dense(weight), kind, **values)
+    assert isinstance(found, Grid)
+    return found
+
+
+def squared_error(weight: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Of each output channel (axis 0), in float64."""
+    error = np.square(encoding.decode().astype(np.float64) - weight)
+    return error.reshape(len(weight), -1).sum(1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(hnp.arrays(np.float32, (4, 3, 3), elements=WEIGHTS), st.integers(2, 8))
+def test_min_max_by_the_book(weight: np.ndarray, bits: int) -> None:
+    found = grid(weight, weight_bits=bits, calibration="min_max")
+    most = 2 ** (bits - 1) - 1
+    largest = max(np.float32(np.abs(channel).max()) / np.float32(most) for channel in weight)
+    for channel, q, scale in zip(weight, found.q, found.scale, strict=True):
+        peak = np.float32(np.abs(channel).max())
+        expected = peak / np.float32(most)
+        if peak == 0:
+            expected = largest * np.float32(2**-23) if largest else np.float32(1)
+        assert scale == expected
+        assert q.tolist() == np.clip(np.rint(channel / scale), -most, most).tolist()
+        assert np.abs(q).max() == (most if peak else 0)
+
+
+def test_halves_round_to_even() -> None:
+    weight = np.array([[127, 0.5, 1.5, 2.5, -0.5, -1.5]], np.float32)
+    assert grid(weight, "linear", calibration="min_max").q.tolist() == [[127, 0, 2, 2, 0, -2]]
+
+
+def test_a_channel_of_zeros_gets_the_least_scale() -> None:
+    weight = np.array([[0, 0], [2.54, -1]], np.float32)
+    for calibration in ("min_max", "percentile", "mse"):
+        found = grid(weight, "linear", calibration=calibration)
+        assert found.scale[0] == found.scale[1] * np.float32(2**-23)
+        assert found.q[0].tolist() == [0, 0]
+
+
+def test_a_layer_of_zeros_stays_zero() -> None:
+    for calibration in ("min_max", "percentile", "mse"):
+        found = grid(np.zeros((2, 3), np.float32), "linear", calibration=calibration)
+        assert found.scale.tolist() == [1, 1]
+        assert not found.q.any()
+
+
+def test_weights_near_the_smallest_float_still_have_a_scale() -> None:
+    found = grid(np.array([[1e-44, -3e-45], [0, 0]], np.float32), "linear")
+    assert (found.scale > 0).all()
+    assert np.isfinite(found.decode()).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axis", "scales"),
+    [
+        ("conv", (8, 4, 3, 3), 0, 8),
+        ("conv", (8, 4, 5), 0, 8),
+        ("conv", (8, 1, 3, 3), 0, 8),  # depthwise
+        ("linear", (10, 64), 0, 10),
+        ("conv_transpose", (4, 6, 2, 2), 1, 6),
+    ],
+)
+def test_scales_lie_along_the_output_channel(kind: str, shape: tuple[int, ...], axis: int, scales: int) -> None:
+    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found = grid(weight, kind, calibration="min_max")
+    assert (found.axis, found.scale.shape) == (axis, (scales,))
+    moved = np.moveaxis(weight, axis, 0).reshape(scales, -1)
+    assert found.scale.tolist() == (np.abs(moved).max(1) / np.float32(127)).tolist()
+    whole = grid(weight, kind, calibration="min_max", per_channel=False)
+    assert (whole.axis, whole.scale.tolist()) == (None, [np.abs(weight).max() / np.float32(127)])
+
+
+@settings(deadline=None, max_examples=80)
+@given(hnp.arrays(np.float32, (3, 7), elements=WEIGHTS), st.integers(2, 8), st.booleans())
+def test_mse_is_never_worse_than_min_max(weight: np.ndarray, bits: int, per_channel: bool) -> None:
+    values = {"weight_bits": bits, "per_channel": per_channel}
+    searched = squared_error(weight, grid(weight, "linear", calibration="mse", **values))
+    largest = squared_error(weight, grid(weight, "linear", calibration="min_max", **values))
+    if not per_channel:
+        searched, largest = searched.sum(), largest.sum()
+    assert (searched <= largest * (1 + 1e-5) + 1e-12).all()
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("heavy", [False, True])
+def test_mse_finds_what_trying_everything_finds(bits: int, heavy: bool) -> None:
+    generator = np.random.default_rng(bits)
+    weight = (generator.standard_t(3, (16, 144)) if heavy else generator.normal(size=(16, 144))).astype(np.float32)
+    found = squared_error(weight, grid(weight, "linear", weight_bits=bits)).sum()
+    most = 2 ** (bits - 1) - 1
+    tried = []
+    for ratio in np.geomspace(0.05, 1.2, 500):
+        scale = np.abs(weight).max(1, keepdims=True).astype(np.float64) / most * ratio
+        tried.append(np.square(np.clip(np.rint(weight / scale), -most, most) * scale - weight).sum(1))
+    assert found <= np.min(tried, axis=0).sum() * 1.04
+
+
+def test_percentile_is_that_of_the_kept_weights() -> None:
+    weight = np.random.default_rng(2).normal(size=(3, 500)).astype(np.float32)
+    found = grid(weight, "linear", calibration="percentile")
+    expected = np.quantile(np.abs(weight).astype(np.float64), 0.999, axis=1) / 127
+    assert found.scale == pytest.approx(expected, rel=1e-6)
+    mask = np.abs(weight) > 1.2
+    sparse = quantize(Sparse(mask, Dense(weight)), "linear", calibration="percentile")
+    assert isinstance(sparse, Sparse)
+    assert isinstance(sparse.values, Grid)
+    kept = [np.quantile(np.abs(row[k]).astype(np.float64), 0.999) / 127 for row, k in zip(weight, mask, strict=True)]
+    assert sparse.values.scale == pytest.approx(kept, rel=1e-6)
+
+
+def test_pruned_weights_stay_exactly_zero() -> None:
+    weight = np.random.default_rng(3).normal(size=(4, 40)).astype(np.float32)
+    mask = np.abs(weight) > 0.7
+    for bits in range(2, 9):
+        found = quantize(Sparse(mask, Dense(weight)), "linear", weight_bits=bits)
+        assert isinstance(found, Sparse)
+        assert found.mask is mask
+        assert not found.decode()[~mask].any()
+
+
+def test_an_output_channel_that_was_pruned_away_gets_the_least_scale() -> None:
+    weight = np.ones((2, 4), np.float32)
+    mask = np.array([[True] * 4, [False] * 4])
+    found = quantize(Sparse(mask, Dense(weight)), "linear", calibration="min_max")
+    assert isinstance(found, Sparse)
+    assert isinstance(found.values, Grid)
+    assert found.values.scale[1] == found.values.scale[0] * np.float32(2**-23)
+
+
+def test_chip_and_reason() -> None:
+    step = Step("quantize", weight_bits=4)
+    assert step.found.chip(step.values) == "Q4"
+    assert step.found.refuses(layer((4, 4)), step.values) is None
+    relu = Layer("relu1", "relu1", "relu", "", (), (), (1, 4), None, 0, 0, 0, None)
+    assert step.found.refuses(relu, step.values) == "relu1 has no weights to quantize."
