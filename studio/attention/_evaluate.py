@@ -73,7 +73,7 @@ class Observation:
     label: str | None  # of the truth
     covered: float  # share of the truth's area inside the box
     iou: float
-    answer: int | None  # class that the network names; None without a network
+    answer: int | None  # class that the network names; None where it has no such class, or nothing to name
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,14 @@ def observe(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[Watched]:
-    """Run every stage over all frames, each frame read once; frames may differ in size."""
-    eyes = [_Eye(stage, classifier) for stage in stages]
+    """Run every stage over all frames, each frame read once; frames may differ in size.
+
+    The network is run where its answer can be right or wrong: on frames that hold the class, and only if
+    it knows all these classes.
+    """
+    wanted_labels = labels_of(frames, class_name)
+    able = classifier is not None and bool(wanted_labels) and wanted_labels <= set(classifier.classes)
+    eyes = [_Eye(stage, classifier, able) for stage in stages]
     for i in range(frames.count):
         if cancelled and cancelled():
             raise Cancelled
@@ -127,15 +133,15 @@ def observe(
 class _Eye:
     """Collects the observations of one stage; runs the network chunk by chunk."""
 
-    def __init__(self, stage: Stage, classifier: Classifier | None) -> None:
+    def __init__(self, stage: Stage, classifier: Classifier | None, able: bool) -> None:
         self._stage = stage
         self._stages = {stage.frame: stage}
         self._classes = classifier.classes if classifier else ()
         self._full = stage.selector.name == "full"
-        self._run = None if classifier is None else classifier.run_full if self._full else classifier.run
+        self._run = None if classifier is None or not able else classifier.run_full if self._full else classifier.run
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[np.ndarray] = []
-        self._answers: list[int] = []
+        self._places: list[int] = []  # rows that the waiting pictures belong to
 
     def look(self, i: int, frame: np.ndarray, wanted: Sequence[LabelledBox]) -> None:
         size = frame.shape[0], frame.shape[1]
@@ -150,8 +156,9 @@ class _Eye:
         self._rows.append({
             "frame": i, "size": size, "box": found.box, "score": found.score, "awake": stage.wakes(found),
             "truth": truth, "label": None if best is None else wanted[best].label, "covered": covered, "iou": iou,
+            "answer": None,
         })  # fmt: skip
-        if self._run is not None:
+        if self._run is not None and truth is not None:
             self._wait(frame if self._full else stage.cut(frame, found))
 
     def _wait(self, picture: np.ndarray) -> None:
@@ -159,19 +166,21 @@ class _Eye:
         if self._waiting and self._waiting[0].shape != picture.shape:
             self._flush()
         self._waiting.append(picture)
+        self._places.append(len(self._rows) - 1)
         if len(self._waiting) >= max(1, min(CHUNK, PIXELS // (picture.shape[0] * picture.shape[1]))):
             self._flush()
 
     def _flush(self) -> None:
         if self._run is not None and self._waiting:
-            self._answers += top1(self._run(np.stack(self._waiting))).tolist()
+            answers = top1(self._run(np.stack(self._waiting))).tolist()
+            for place, answer in zip(self._places, answers, strict=True):
+                self._rows[place]["answer"] = answer
             self._waiting.clear()
+            self._places.clear()
 
     def watched(self) -> Watched:
         self._flush()
-        answers: Sequence[int | None] = self._answers if self._run is not None else [None] * len(self._rows)
-        rows = tuple(Observation(**row, answer=a) for row, a in zip(self._rows, answers, strict=True))
-        return Watched(self._stage, self._stages, rows, self._classes)
+        return Watched(self._stage, self._stages, tuple(Observation(**row) for row in self._rows), self._classes)
 
 
 def attend(
@@ -231,12 +240,7 @@ def _row(
     found = w.found
     hits = [row.covered >= hit and row.awake for row in found]
     rate = float(np.mean(hits)) if hits else None
-    own = ends[w.stage.selector.name]
-    accuracy: dict[str, Any] = {"with": own, **{name: ends.get(name) for name in BASELINES}}
-    if classifier is not None and accuracy["full"] is None and classifier.full_reason:
-        accuracy["full_reason"] = classifier.full_reason
-    if own is not None:
-        accuracy["interval"] = list(wilson(own, len(found)))
+    accuracy = None if all(value is None for value in ends.values()) else _accuracy(w, ends, classifier)
     return {
         "selector": w.stage.selector.name,
         "settings": w.stage.settings.model_dump(),
@@ -252,10 +256,33 @@ def _row(
         "iou_mean": float(np.mean([row.iou for row in found])) if found else None,
         "pixels_kept": _mean(w, lambda stage: stage.pixels_kept),
         "accuracy": accuracy,
+        "accuracy_note": None if accuracy else _why_none(w, classifier),
         "macs": _macs(w, classifier),
         "skipped_rate": float(np.mean([not row.awake for row in w.rows])),
         "gate": _gate(w),
     }
+
+
+def _accuracy(w: Watched, ends: Mapping[str, float | None], classifier: Classifier | None) -> dict[str, Any]:
+    """Own end accuracy beside those of the baselines, with the reason where `full` cannot be run."""
+    own = ends[w.stage.selector.name]
+    return {
+        "with": own,
+        **{name: ends.get(name) for name in ("full", "scaled", "centre")},
+        "full_reason": classifier.full_reason if classifier and ends.get("full") is None else None,
+        "interval": None if own is None else list(wilson(own, len(w.found))),
+    }
+
+
+def _why_none(w: Watched, classifier: Classifier | None) -> str:
+    if classifier is None:
+        return "No network was given."
+    if not w.found:
+        return "No frame holds the class."
+    labels = sorted({str(row.label) for row in w.found} - set(w.classes))
+    if not w.classes:
+        return "The network does not say which classes it knows."
+    return f"The network knows no class {', '.join(labels)}."
 
 
 def _macs(w: Watched, classifier: Classifier | None) -> dict[str, Any]:
@@ -298,9 +325,14 @@ def _corners(box: LabelledBox) -> Box:
     return left, top, right, bottom
 
 
+def labels_of(frames: Frames, class_name: str | None = None) -> set[str]:
+    """Labels of all boxes, or the one asked for where a box has it."""
+    found = {box.label for i in range(frames.count) for box in frames.boxes(i)}
+    return found if class_name is None else found & {class_name}
+
+
 def _known_class(frames: Frames, class_name: str | None) -> None:
     """Raise DataError that lists the classes where no box has the one asked for."""
-    labels = {box.label for i in range(frames.count) for box in frames.boxes(i)}
-    if class_name is not None and class_name not in labels:
-        known = ", ".join(sorted(labels)) or "none"
+    if class_name is not None and not labels_of(frames, class_name):
+        known = ", ".join(sorted(labels_of(frames))) or "none"
         raise DataError(f"no box is labelled '{class_name}'.", where="attend", remedy=f"Classes here: {known}.")
