@@ -16,11 +16,11 @@ from studio.lowering import formats, forms, integers, listed
 from studio.lowering.program import Operation, Program, TensorFormat, TensorInfo
 from studio.lowering.reconcile import Chosen
 from studio.lowering.units import Unit
+from studio.network.content import operator_key
 from studio.network.network import Network
 from studio.network.operators import Operator
 
 _decoded: WeakKeyDictionary[Encoding, np.ndarray] = WeakKeyDictionary()
-_operator_digests: WeakKeyDictionary[Operator, str] = WeakKeyDictionary()
 _encoding_digests: WeakKeyDictionary[Encoding, str] = WeakKeyDictionary()
 
 
@@ -139,7 +139,7 @@ class Emitter:
             return ""
         encoding = self._encodings.get(operation.nodes[0])
         if operation.weight is None or encoding is None:
-            return operator_digest(operation.operator)
+            return operator_key(operation.operator)
         if encoding not in _encoding_digests:
             _encoding_digests[encoding] = array_digest(decoded(encoding))
         return f"{_encoding_digests[encoding]} {'' if operation.bias is None else array_digest(operation.bias)}"
@@ -156,14 +156,6 @@ def array_digest(array: np.ndarray) -> str:
     """Content hash of shape and values."""
     content = repr((array.shape, array.dtype)).encode() + np.ascontiguousarray(array).tobytes()
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def operator_digest(operator: Operator) -> str:
-    """Content hash of all tensors of an operator, computed once."""
-    if operator not in _operator_digests:
-        parts = [array_digest(value.detach().numpy()) for value in operator.state_dict().values()]
-        _operator_digests[operator] = " ".join(parts)
-    return _operator_digests[operator]
 
 
 def _constants(operator: Operator) -> dict[str, np.ndarray]:

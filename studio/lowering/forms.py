@@ -3,7 +3,7 @@
 | form | kinds |
 |---|---|
 | weighted | conv, linear (two axes) |
-| own output format | add of two tensors, mean over space (global_average_pool, reduce_mean, a pool over all places) |
+| own output format | add, sub, mul of two tensors, leaky_relu, hard_swish, mean over space |
 | one format for all tensors | relu, clip, pools, concat, reshape, transpose, pad, slice, resize, gather, expand |
 | output format fixed by LiteRT | softmax and sigmoid (1/256, -128), tanh (1/128, 0) |
 | float, between dequantize and quantize | all others |
@@ -20,18 +20,20 @@ from studio.network.network import Node
 from studio.network.operators import Operator
 
 Shape = tuple[int, ...]
+MEAN = "global_average_pool"
+"""Kind of an operation that takes the mean over all places, whatever the file called it."""
 SAME_FORMAT = frozenset(
     "relu clip max_pool average_pool concat reshape transpose pad slice resize gather expand".split()
 )
 """Kinds whose tensors all carry one scale and zero point."""
+OWN_FORMAT = frozenset(["add", "sub", "mul", "leaky_relu", "hard_swish", MEAN])
+"""Kinds whose output has a scale and zero point of its own."""
 FIXED = {
     "softmax": TensorFormat(1 / 256, -128),
     "sigmoid": TensorFormat(1 / 256, -128),
     "tanh": TensorFormat(1 / 128, 0),
 }
 """Output formats that LiteRT demands."""
-MEAN = "global_average_pool"
-"""Kind of an operation that takes the mean over all places, whatever the file called it."""
 
 
 def bounds(operator: Operator) -> tuple[float, float] | None:
@@ -64,9 +66,7 @@ def has_integer_form(node: Node, shapes: Mapping[str, Shape], constants: frozens
     if found == "pad":
         settings = node.operator.settings()
         return bool(settings["mode"] == "constant" and settings["value"] == 0)
-    if found == "add":
-        return len(node.inputs) == 2
-    return found in SAME_FORMAT or found in FIXED or found in ("conv", MEAN)
+    return found in SAME_FORMAT or found in FIXED or found in OWN_FORMAT or found == "conv"
 
 
 def _last_channel(axis: int, rank: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from studio.core.encoding import Encoding
 from studio.core.graph import WEIGHTED
-from studio.lowering import addition, formats, forms, integers, mean
+from studio.lowering import formats, forms, integers, mean, pairs
 from studio.lowering.formats import Classes, Range
 from studio.lowering.program import TensorFormat
 from studio.lowering.units import Unit
@@ -96,9 +96,9 @@ def _widen(chosen: dict[str, TensorFormat], root: str, encoding: Encoding, sourc
 
 def _condition(unit: Unit, kind: str, classes: Classes, shapes: Shapes) -> Condition | None:
     roots = tuple(classes.root(name) for name in (*unit.inputs, unit.output))
-    if kind == "add":
+    if kind in pairs.PREVIEW:
         a, b, out = roots
-        return Condition(frozenset(roots), lambda found: addition.agrees((found[a], found[b], found[out])))
+        return Condition(frozenset(roots), lambda found: pairs.agrees(kind, (found[a], found[b], found[out])))
     if kind == forms.MEAN:
         source, out = roots
         places = mean.places(shapes[unit.inputs[0]])
@@ -110,8 +110,8 @@ def _settle(chosen: dict[str, TensorFormat], root: str, conditions: list[Conditi
     """Try output scales of a class until every condition that it takes part in holds."""
     wanted = [condition for condition in conditions if root in condition.classes]
     first = chosen[root]
-    for t in range(addition.STEPS):
-        trial = {**chosen, root: addition.scaled(first, t)}
+    for t in range(pairs.STEPS):
+        trial = {**chosen, root: pairs.scaled(first, t)}
         if all(condition.holds(trial) for condition in reversed(wanted)):
             chosen[root] = trial[root]
             return True
