@@ -26,6 +26,7 @@ FOLDER = Path(__file__).resolve().parent / "demo"
 CROP = 32
 WIDTHS = (12, 24, 48)
 SCALE, MEAN, STD = 1 / 255, (0.36, 0.36, 0.36), (0.17, 0.17, 0.17)
+PREPROCESS = {"layout": "NCHW", "channels": "RGB", "scale": SCALE, "mean": MEAN, "std": STD}
 TRAIN, TEST, CALIBRATION, FRAMES = 3300, 900, 240, 140
 EPOCHS, BATCH, RATE = 24, 64, 4e-3
 
@@ -123,7 +124,10 @@ def train(x: torch.Tensor, y: torch.Tensor) -> Parts:
 
 
 def to_onnx(network: Parts) -> bytes:
-    """Plain ONNX, opset 13: Conv, BatchNormalization, Relu, Add, GlobalAveragePool, Flatten, Gemm."""
+    """Plain ONNX, opset 13: Conv, BatchNormalization, Relu, Add, GlobalAveragePool, Flatten, Gemm.
+
+    Class names and preprocessing travel with it as metadata.
+    """
     nodes: list[onnx.NodeProto] = []
     state = {k: v.numpy() for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
 
@@ -159,6 +163,8 @@ def to_onnx(network: Parts) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], producer_name="make_demo")
     model.ir_version = 8
+    carried = {"classes": json.dumps(scene.KINDS), "preprocess": json.dumps(PREPROCESS)}
+    helper.set_model_props(model, carried)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
