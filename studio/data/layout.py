@@ -40,8 +40,7 @@ def arrange(
     stored, network = tuple(stored), tuple(network)
     three = len(stored) == 3 and len(network) == 3
     orders = _orders(data_layout, model_layout) if three else [tuple(range(len(stored)))]
-    wanted = [n for n in network if n != 1]
-    found = {tuple(a for a in order if stored[a] != 1): order for order in orders if _plain(stored, order) == wanted}
+    found = {tuple(a for a in o if stored[a] != 1): o for o in orders if _fits(stored, o, network)}
     if len(found) > 1:
         remedy = 'Say how the samples lie: store layout="NCHW" or "NHWC" in the .npz, or "layout" in --preprocess.'
         raise DataError(f"samples of shape {stored} fit the network in two ways.", where=where, remedy=remedy)
@@ -59,8 +58,11 @@ def _orders(data_layout: str | None, model_layout: str | None) -> list[tuple[int
     return list(dict.fromkeys(SAME if d == m else TURNED[d] for d, m in pairs))
 
 
-def _plain(shape: Sequence[int], order: Sequence[int]) -> list[int]:
-    return [shape[a] for a in order if shape[a] != 1]
+def _fits(stored: tuple[int, ...], order: tuple[int, ...], network: tuple[int, ...]) -> bool:
+    """True where axes in this order give the network's shape; as they lie, axes of size 1 do not count."""
+    if order == tuple(range(len(stored))):
+        return [n for n in stored if n != 1] == [n for n in network if n != 1]
+    return tuple(stored[a] for a in order) == network
 
 
 def picture_layout(network: Sequence[int], layout: str | None, where: str) -> str:

@@ -18,14 +18,13 @@ from studio.core.errors import Cancelled, DataError
 from studio.criteria import ChannelStatistics
 from studio.data import Dataset
 from studio.network.content import weights_key
+from studio.network.cost import PASSED
 from studio.network.network import Network, Node
 
 CHUNK = 50
 """Samples that are run together."""
 BINS = 2048
 ACTIVATIONS = frozenset({"relu", "leaky_relu", "prelu", "clip", "sigmoid", "hard_sigmoid", "hard_swish", "tanh"})
-PASSED = frozenset({"add", "batch_norm", "max_pool"})
-"""What may stand between a layer and its activation: each keeps the channels."""
 
 
 @dataclass(frozen=True, eq=False)

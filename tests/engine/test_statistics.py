@@ -5,15 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor
 
 import studio.data
+from studio import formats
+from studio.core import registry
 from studio.core.errors import Cancelled, DataError
 from studio.data import Dataset
 from studio.engine.statistics import BINS, Histogram, activated, collect, collect_key
 from studio.network import operators as op
+from studio.network import operators_plain as plain
+from studio.network.cost import describe
+from studio.network.fold import fold
 from studio.network.network import Network, Node
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -36,10 +43,10 @@ def residual(free_batch: bool = True) -> Network:
     nodes = [
         node("x", op.Input((1, 2, 6, 5))),
         node("a", conv(2, 4), "x"),
-        node("a_relu", op.Relu(), "a"),
+        node("a_relu", plain.Relu(), "a"),
         node("b", conv(4, 4), "a_relu"),
-        node("sum", op.Add(), "b", "a_relu"),
-        node("sum_relu", op.Relu(), "sum"),
+        node("sum", plain.Add(), "b", "a_relu"),
+        node("sum_relu", plain.Relu(), "sum"),
         node("c", conv(4, 3), "sum_relu"),
     ]
     return Network("residual", nodes, ["c"], free_batch)
@@ -86,8 +93,8 @@ def test_the_activation_of_a_layer_is_behind_its_relu_also_after_an_add(dataset:
 
 def test_a_tensor_read_twice_before_its_relu_is_not_followed() -> None:
     nodes = [
-        node("x", op.Input((1, 2, 4, 4))), node("a", conv(2, 2), "x"), node("r", op.Relu(), "a"),
-        node("s", op.Add(), "a", "r"),
+        node("x", op.Input((1, 2, 4, 4))), node("a", conv(2, 2), "x"), node("r", plain.Relu(), "a"),
+        node("s", plain.Add(), "a", "r"),
     ]  # fmt: skip
     assert activated(Network("n", nodes, ["s"])) == {"a": "a"}
 
@@ -107,7 +114,11 @@ def test_channels_of_a_linear_layer_over_sequences_lie_last(tmp_path: Path) -> N
     x = np.random.default_rng(1).normal(size=(5, 7, 3)).astype(np.float32)
     np.savez(tmp_path / "a.npz", x=x)
     data = studio.data.open(tmp_path / "a.npz", input_shape=(1, 7, 3))
-    nodes = [node("x", op.Input((1, 7, 3))), node("f", op.Linear(normal(4, 3), None), "x"), node("r", op.Relu(), "f")]
+    nodes = [
+        node("x", op.Input((1, 7, 3))),
+        node("f", op.Linear(normal(4, 3), None), "x"),
+        node("r", plain.Relu(), "f"),
+    ]
     network = Network("n", nodes, ["r"])
     found = collect(network, data, range(5))
     values = network.run((torch.from_numpy(x),))["r"].numpy()
@@ -138,6 +149,50 @@ def test_the_key_follows_samples_and_weights(dataset: Dataset) -> None:
     assert key != collect_key(network, dataset, [2, 1])
     assert key != collect_key(residual(), dataset, [1, 2])
     assert key != collect_key(network, dataset, [1, 2], covariance=["a"])
+
+
+@pytest.mark.shared
+def test_real_activations_against_onnx_runtime(shared: Path) -> None:
+    """ReLU outputs of ResNet-20 as ONNX Runtime computes them: mean activation and zeros of every channel."""
+    path = shared / "data/models/cifar10_resnet20.onnx"
+    network = fold(formats.read(path))
+    data = studio.data.open(
+        shared / "data/data/cifar10_test_a5k_jpeg.npz", input_shape=network.input_shape, samples=60,
+        preprocess={"scale": 1 / 255, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    )  # fmt: skip
+    found = collect(network, data, data.order())
+    model = onnx.load(path)
+    rectified = [n.output[0] for n in model.graph.node if n.op_type == "Relu"]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in rectified)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    outputs = session.run(rectified, {session.get_inputs()[0].name: data.batch(range(60))})
+    graph, names = describe(network), [n.name for n in network.nodes if n.kind == "relu"]
+    layers = [layer for layer in graph.weighted if layer.rectified]
+    assert len(layers) == len(rectified) == len(names) == 19
+    for layer in layers:
+        expected = outputs[names.index(found.activation[layer.name])]
+        seen, weight = found.channels(layer.name), np.zeros((expected.shape[1], 1))
+        mean = registry.find("criteria", "mean_activation").channels(weight, seen)
+        apoz = registry.find("criteria", "apoz").channels(weight, seen)
+        assert mean == pytest.approx(expected.mean(axis=(0, 2, 3)), rel=1e-4, abs=1e-5)
+        assert apoz == pytest.approx((expected != 0).mean(axis=(0, 2, 3)), abs=1e-3)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["mnist_cnn_cntk", "mlperftiny_ic_resnet8", "vww96_tinymaix", "kws_dscnn_alibaba"])
+def test_rectified_layers_have_no_negative_activation(shared: Path, tmp_path: Path, name: str) -> None:
+    network = fold(formats.read(shared / f"data/models/{name}.onnx"))
+    x = np.random.default_rng(0).normal(size=(3, *network.input_shape[1:])).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=x)
+    found = collect(network, studio.data.open(tmp_path / "a.npz", input_shape=network.input_shape), range(3))
+    assert set(found.tensors) == {n.name for n in network.nodes}
+    for layer in describe(network).weighted:
+        tensor = found.tensors[found.activation[layer.name]]
+        channels = layer.weight_shape[layer.channel_axis]  # type: ignore[index]
+        assert tensor.mean_absolute.shape == (channels,)
+        if layer.rectified:
+            assert tensor.minimum >= 0
+            assert tensor.zeros.max() > 0
 
 
 def fill(parts: list[np.ndarray]) -> Histogram:
