@@ -22,7 +22,8 @@ def integer_units(
 
     A weighted unit does where its encoding is a Grid and neither its output nor what it reads is
     explicitly 32 bits; a weightless one where it has an integer form, reads at least one integer
-    tensor and its output is not explicitly 32 bits.
+    tensor and its output is not explicitly 32 bits; one that only moves values also where all that
+    reads it does, so that the network's input is quantized first.
     """
     constants = frozenset(unit.output for unit in units if unit.main.kind == "constant")
     explicit = {unit.output: _is_float(unit, activation_bits) for unit in units}
@@ -36,6 +37,12 @@ def integer_units(
                 found.add(unit.output)
         elif found.intersection(unit.inputs):
             found.add(unit.output)
+    for unit in reversed(units):
+        if unit.main.kind in forms.MOVES and unit.output not in found and not explicit[unit.output]:
+            readers = {other.output for other in units if unit.output in other.inputs}
+            movable = forms.has_integer_form(unit.main, shapes, constants) and not explicit[unit.inputs[0]]
+            if movable and readers and readers <= found:
+                found.add(unit.output)
     return frozenset(found)
 
 

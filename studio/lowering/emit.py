@@ -19,6 +19,7 @@ from studio.lowering.units import Unit
 from studio.network.content import operator_key
 from studio.network.network import Network
 from studio.network.operators import Operator
+from studio.network.operators_plain import Slice
 
 _decoded: WeakKeyDictionary[Encoding, np.ndarray] = WeakKeyDictionary()
 _encoding_digests: WeakKeyDictionary[Encoding, str] = WeakKeyDictionary()
@@ -46,6 +47,9 @@ class Emitter:
             self._keys[unit.output] = f"input {unit.output}"
         elif integer:
             inputs = tuple(self._as_integer(name, (unit.output, name) in copies) for name in unit.inputs)
+            window = forms.window(unit.main, self._shapes)
+            if kind == forms.MEAN and window is not None:
+                inputs = (self._cropped(unit, inputs[0], window),)
             self._append(self._integer_operation(unit, kind, inputs))
             self._integer[unit.output] = unit.output
         else:
@@ -76,6 +80,18 @@ class Emitter:
             clamp=formats.clamp(bounds, target), bounds=bounds, operator=node.operator, output_format=target,
             listed=listed.is_listed(kind, node.operator) or unit.output in self._chosen.unreconciled,
         )  # fmt: skip
+
+    def _cropped(self, unit: Unit, source: str, window: tuple[int, ...]) -> str:
+        """Tensor with the places that a pool with a single window looks at."""
+        info, output = self._tensors[source], f"{unit.output}:window"
+        axes = tuple(range(2, 2 + len(window)))
+        crop = Slice(axes, (0,) * len(window), window, (1,) * len(window))
+        operation = Operation(
+            "slice", (unit.main.name,), (source,), output, True,
+            settings=crop.settings(), operator=crop, output_format=info.format,
+        )  # fmt: skip
+        self._append(operation, (*info.shape[:2], *window))
+        return output
 
     def _float_operation(self, unit: Unit, inputs: tuple[str, ...]) -> Operation:
         node = unit.main

@@ -22,6 +22,8 @@ from studio.network.operators import Operator
 Shape = tuple[int, ...]
 MEAN = "global_average_pool"
 """Kind of an operation that takes the mean over all places, whatever the file called it."""
+MOVES = frozenset(["reshape", "transpose", "slice", "pad", "gather", "expand"])
+"""Kinds that move values of one tensor: quantizing before or behind them is the same."""
 SAME_FORMAT = frozenset(
     "relu clip max_pool average_pool concat reshape transpose pad slice resize gather expand".split()
 )
@@ -83,5 +85,14 @@ def _mean_over_space(node: Node, shape: Shape, result: Shape) -> bool:
         axes: Sequence[int] = settings["axes"]
         return {axis % len(shape) for axis in axes} == space
     if node.kind == "average_pool":
-        return settings["kernel"] == shape[2:] and set(result[2:]) == {1} and not any(settings["pads"])
+        return set(result[2:]) == {1} and not any(settings["pads"]) and not settings["ceil"]
     return node.kind == MEAN
+
+
+def window(node: Node, shapes: Mapping[str, Shape]) -> Shape | None:
+    """Places that a pool with a single window looks at, where these are not all; None for all other nodes."""
+    shape = shapes[node.inputs[0]] if node.inputs else ()
+    if node.kind != "average_pool" or not _mean_over_space(node, shape, shapes[node.name]):
+        return None
+    kernel: Shape = node.operator.settings()["kernel"]
+    return None if kernel == shape[2:] else kernel

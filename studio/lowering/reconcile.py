@@ -101,7 +101,7 @@ def _condition(unit: Unit, kind: str, classes: Classes, shapes: Shapes) -> Condi
         return Condition(frozenset(roots), lambda found: pairs.agrees(kind, (found[a], found[b], found[out])))
     if kind == forms.MEAN:
         source, out = roots
-        places = mean.places(shapes[unit.inputs[0]])
+        places = mean.places((1, 1, *(forms.window(unit.main, shapes) or shapes[unit.inputs[0]][2:])))
         return Condition(frozenset(roots), lambda found: mean.agrees(found[source], found[out], places))
     return None
 
