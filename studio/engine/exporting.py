@@ -26,7 +26,7 @@ def stored(engine: Engine, plan: Plan, format: str) -> list[tuple[str, Stored | 
     target: Target = registry.find("export.targets", format)
     program = engine.program(plan)
     return [
-        (op.nodes[0], target.can(op, program))
+        (op.nodes[0], target.can(op, program, plan.export))
         for op in program.operations
         if op.weights is not None or op.weight is not None
     ]
@@ -56,7 +56,7 @@ def export_plan(
         raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
-    notes = {target.name: _notes(target, program) for target in targets}
+    notes = {target.name: _notes(target, program, plan) for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity))
     previews = {t.name: engine.measure(plan, target=t.name, stop=stop, progress=progress) for t in targets}
@@ -107,11 +107,11 @@ def _tensor(program: Program, name: str) -> dict[str, Any]:
     return found
 
 
-def _notes(target: Target, program: Program) -> list[str]:
+def _notes(target: Target, program: Program, plan: Plan) -> list[str]:
     """What is stored wider than planned; raises Refused where the format would need other numbers."""
     notes = []
     for op in program.operations:
-        answer = target.can(op, program)
+        answer = target.can(op, program, plan.export)
         if isinstance(answer, Refusal):
             raise Refused(answer.reason, where=f"{target.name}: {op.nodes[0]}", remedy="Change the step or the format.")
         if answer.note:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from studio import runtimes
+from studio.core.errors import Cancelled
 from studio.core.plan import Plan
 from studio.engine.engine import FLOAT, Engine, Progress
 from studio.engine.evaluator import CHUNK
@@ -46,9 +47,11 @@ def verify_file(
     with runtimes.open(path) as runner:
         found = _run(runner, engine, progress, stop)
         x = evaluator.dataset.batch(evaluator.indices(1))
-        different = _different_tensors(path, target, program, x)
+        different = _different_tensors(runner, target, program, x)
         latency = runner.latency(x[:1])
         name = runner.name
+    content = path.read_bytes()
+    risk = target.saturation_risk(program, plan.export)
     labels = evaluator.dataset.labels
     here = None if labels is None else labels[evaluator.indices(evaluator.chunks)]
     file_score = score(engine.metric, found, reference, here)
@@ -57,11 +60,10 @@ def verify_file(
     same = agreement(found, expected, engine.metric)
     difference = [np.abs(a - b) for a, b in zip(found, expected, strict=True)]
     failures = [
-        *target.differences(path.read_bytes(), program),
+        *target.differences(content, program, plan.export),
         *(f"tensor {tensor} differs from the preview in {n:,} of {size:,} values" for tensor, n, size in different),
         *_disagreements(same, file_score.value, preview_score.value, samples),
     ]
-    content = path.read_bytes()
     row = {
         "format": target.name,
         "path": str(path.resolve()),
@@ -76,8 +78,8 @@ def verify_file(
         "max_abs_difference": max(float(d.max()) for d in difference),
         "mean_abs_difference": float(np.mean([d.mean() for d in difference])),
         "saturated": _saturated(program, x, target.name),
-        "saturation_risk": target.saturation_risk(program),
-        "notes": [*notes, *failures],
+        "saturation_risk": risk is not None,
+        "notes": [*notes, *([risk] if risk else []), *failures],
         "passed": not failures,
         "latency_ms": {"median": latency[0], "p90": latency[1]},
     }
@@ -85,10 +87,8 @@ def verify_file(
 
 
 def _run(
-    runner: Any, engine: Engine, progress: Progress | None, stop: Callable[[], bool] | None
+    runner: runtimes.Runner, engine: Engine, progress: Progress | None, stop: Callable[[], bool] | None
 ) -> tuple[np.ndarray, ...]:
-    from studio.core.errors import Cancelled
-
     evaluator = engine.evaluator
     assert evaluator is not None
     indices = evaluator.indices(evaluator.chunks)
@@ -115,12 +115,14 @@ def exact_tensors(program: Program) -> tuple[str, ...]:
     return tuple(exact)
 
 
-def _different_tensors(path: Path, target: Target, program: Program, x: np.ndarray) -> list[tuple[str, int, int]]:
+def _different_tensors(
+    runner: runtimes.Runner, target: Target, program: Program, x: np.ndarray
+) -> list[tuple[str, int, int]]:
     """Tensors that must be equal and are not: (name, differing values, values)."""
     names = exact_tensors(program)
     x = x if program.free_batch else x[:1]
     ours = execute.run_program(program, torch.from_numpy(x), target.name, keep=names)
-    theirs: Mapping[str, np.ndarray] = runtimes.tensors(path, program, x, names)
+    theirs = runner.tensors(x, names)
     found = []
     for name in names:
         if name in theirs:

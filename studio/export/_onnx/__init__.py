@@ -1,0 +1,1 @@
+"""Writes a program as QDQ ONNX. Imports onnx."""

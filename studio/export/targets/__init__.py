@@ -1,0 +1,1 @@
+"""Export formats, one file each: what a format stores, what runs there, how it is written."""

@@ -1,0 +1,75 @@
+"""What an export target is: `can` says what it stores, the writer does exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from studio.lowering.program import Operation, Program
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How an operation lies in the file and what will really run there."""
+
+    container: str  # of the weights: "int8", "uint8", "float32", "" without weights
+    bytes: int  # of weights, biases, scales and zero points in the file
+    kernel: str  # "integer kernel QLinearConv", "float kernel Conv"
+    note: str = ""  # what is stored wider than planned and what that costs
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The format would need other numbers than the plan's."""
+
+    reason: str
+
+
+class Target(Protocol):
+    """One file in `studio/export/targets`, registered as `TARGET`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    file_name: ClassVar[str]
+    help: ClassVar[str]
+
+    def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
+        """What this format stores of an operation; pure."""
+
+    def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
+        """Return the whole file."""
+
+    def differences(self, content: bytes, program: Program, options: Mapping[str, Any]) -> list[str]:
+        """Read a written file back: sentences about data types and scales that are not the program's."""
+
+    def saturation_risk(self, program: Program, options: Mapping[str, Any]) -> str | None:
+        """Warning where some processors would compute other numbers, with the remedy; else None."""
+
+    def snippet(self, description: Mapping[str, Any]) -> str:
+        """Return code that runs the file, ready to paste."""
+
+
+def wider(operation: Operation) -> str:
+    """Note for integers of fewer bits in an int8 container, and for zeros stored in full; else empty."""
+    if operation.weights is None:
+        return ""
+    notes = []
+    size, width = operation.weights.q.size, operation.weights.width
+    if width < 8:
+        extra = size - (size * width + 7) // 8
+        notes.append(f"{width}-bit weights are stored as int8, {extra:,} bytes more than planned")
+    zeros = float((operation.weights.q == 0).mean())
+    if zeros >= 0.3:
+        notes.append(f"{zeros:.0%} zeros are stored in full: sparsity saves nothing here")
+    return "; ".join(notes)
+
+
+def weight_bytes(operation: Operation) -> int:
+    """Bytes of weights, biases and scales of an operation as integers or in float32."""
+    if operation.weights is not None:
+        w = operation.weights
+        return w.q.nbytes + w.bias.nbytes + w.scale.nbytes
+    if operation.weight is not None:
+        return operation.weight.nbytes + (0 if operation.bias is None else operation.bias.nbytes)
+    return sum(array.nbytes for array in operation.constants.values())
