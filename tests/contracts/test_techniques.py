@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -178,7 +177,7 @@ def test_every_number_out_of_range_is_an_error_that_names_setting_and_range(name
                         name,
                         **{
                             one.name: int(wrong)
-                            if one.kind == "int" and isinstance(wrong, float) and wrong == wrong
+                            if one.kind == "int" and isinstance(wrong, float) and np.isfinite(wrong)
                             else wrong
                         },
                     )
