@@ -125,12 +125,8 @@ class Recorder:
         return self.op("CumSum", self.op("CumSum", wide, self.array(0, np.int64)), self.array(1, np.int64))
 
     def first_maximum(self, a: str) -> str:
-        """Place of the first largest value in row-major order.
-
-        ArgMax in float64: sums are integers below 2^53, so it compares exactly, and it takes int64 nowhere.
-        """
-        flat = self.op("Cast", self._flat(a), dtype=np.float64, to=TensorProto.DOUBLE)
-        return self.op("ArgMax", flat, axis=0, keepdims=1, dtype=np.int64)
+        """Place of the first largest value in row-major order (`select_last_index` is 0)."""
+        return self.op("ArgMax", self._flat(a), axis=0, keepdims=1, dtype=np.int64)
 
     def at(self, a: str, place: str) -> str:
         """Value at a row-major place."""

@@ -92,17 +92,12 @@ def test_types_and_shapes_are_those_of_the_interface() -> None:
     ]
 
 
-def test_only_integers_but_for_the_comparison() -> None:
-    """Float appears once: ArgMax over integers below 2^53, held in float64, where comparing is exact."""
-    model = onnx.load_from_string(write_attention(Attention("edge_density"), (128, 128), (32, 32)))
-    floats = [
-        node.op_type
-        for node in model.graph.node
-        for a in node.attribute
-        if node.op_type == "Cast" and a.i in (TensorProto.FLOAT, TensorProto.DOUBLE)
-    ]
-    assert floats == ["Cast"]
-    assert all(t.data_type in (TensorProto.INT32, TensorProto.INT64) for t in model.graph.initializer)
+def test_there_are_only_integers() -> None:
+    model = onnx.load_from_string(write_attention(Attention("edge_density", {}, (48, 48)), (128, 128), (32, 32)))
+    integers = {TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64}
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    types = {v.type.tensor_type.elem_type for v in inferred.graph.value_info}
+    assert types | {t.data_type for t in model.graph.initializer} == integers
 
 
 def test_the_pipeline_is_the_stage_and_then_the_network() -> None:
