@@ -75,10 +75,7 @@ def classifier(
     Raises DataError for a network that takes no pictures.
     """
     shape = network.input_shape
-    if len(shape) != 4:
-        remedy = "Attention needs a network that takes pictures."
-        raise DataError(f"the network takes {list(shape)}, no pictures.", where=network.name, remedy=remedy)
-    size = _size(shape, preprocess)
+    size = input_size(shape, preprocess)
 
     def run(pictures: np.ndarray) -> np.ndarray:
         return _run(network, prepare(list(pictures), preprocess, shape))
@@ -154,7 +151,11 @@ def resized(network: Network, shape: tuple[int, ...]) -> Network:
     return network.with_nodes([other if node is first else node for node in network.nodes])
 
 
-def _size(shape: tuple[int, ...], preprocess: Preprocess) -> Size:
+def input_size(shape: tuple[int, ...], preprocess: Preprocess) -> Size:
+    """Height and width that a network takes; raises DataError for one that takes no pictures."""
+    if len(shape) != 4:
+        remedy = "Attention needs a network that takes pictures."
+        raise DataError(f"the network takes {list(shape)}, no pictures.", where="attention", remedy=remedy)
     return (shape[1], shape[2]) if _last(shape, preprocess) else (shape[2], shape[3])
 
 
