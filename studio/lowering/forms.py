@@ -64,16 +64,11 @@ def has_integer_form(node: Node, shapes: Mapping[str, Shape], constants: frozens
     if found == "linear":
         return len(shapes[node.inputs[0]]) == 2
     if found == "softmax":
-        return _last_channel(node.operator.settings()["axis"], len(shapes[node.name]))
+        return bool(node.operator.settings()["axis"] % len(shapes[node.name]))
     if found == "pad":
         settings = node.operator.settings()
         return bool(settings["mode"] == "constant" and settings["value"] == 0)
     return found in SAME_FORMAT or found in FIXED or found in OWN_FORMAT or found == "conv"
-
-
-def _last_channel(axis: int, rank: int) -> bool:
-    """True for the axis that lies last when channels do: 1, or the only other axis of two."""
-    return (axis + rank) % rank == (1 if rank != 3 else -1 % rank) if rank != 2 else axis in (1, -1)
 
 
 def _mean_over_space(node: Node, shape: Shape, result: Shape) -> bool:
