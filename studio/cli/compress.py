@@ -64,14 +64,19 @@ def run(args: argparse.Namespace) -> int:
             )
         finally:
             session.close()
-    answer = {key: found[key] for key in ("before", "previewed", "exports", "calibration")}
+    answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration")}
     answer |= {"plan": str(Path(args.out).resolve() / "plan.json"), "seconds": time.monotonic() - began}
     answer["skipped"] = found["skipped"] + dropped
     if args.json:
         common.print_json(answer)
     else:
         print_results(answer)
-    return 0 if all(row["passed"] for row in found["exports"]) else 1
+    return 0 if all(row["passed"] for row in files(found)) else 1
+
+
+def files(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of all files of an export, those of the attention stage last."""
+    return [*found["exports"], *(found["attention"] or {}).get("files", ())]
 
 
 def _start(args: argparse.Namespace) -> Plan:
@@ -155,16 +160,15 @@ def print_results(found: dict[str, Any]) -> None:
         ("float", common.percent(before["value"]), size, "", "", ""),
         ("previewed", common.percent(previewed["value"]), preview_size, "", "", ""),
     ]
-    for row in found["exports"]:
+    for row in files(found):
         latency = f"{row['latency_ms']['median']:.3f} ms" if row["latency_ms"] else ""
         state = "passed" if row["passed"] else "FAILED"
         size = f"{row['file_bytes']:,} B"
-        rows.append(
-            (row["format"], common.percent(row["value"]), size, common.percent(row["agreement"]), latency, state)
-        )
+        same = row["agreement"] if "agreement" in row else row["equal_to_python"] / row["frames"]
+        rows.append((row["format"], common.percent(row["value"]), size, common.percent(same), latency, state))
     title = f"{before['metric']} on {before['samples']:,} samples"
     common.table(title, ("", "accuracy", "bytes", "agreement", "latency", "check"), rows, right=(1, 2, 3, 4))
-    for row in found["exports"]:
+    for row in files(found):
         for note in row["notes"]:
             sys.stdout.write(f"{row['format']}: {note}\n")
     for skip in found.get("skipped", []):
@@ -173,5 +177,5 @@ def print_results(found: dict[str, Any]) -> None:
         sys.stdout.write(
             "Ranges were taken from the evaluation data itself; give --calibration for an honest figure.\n"
         )
-    for row in found["exports"]:
+    for row in files(found):
         sys.stdout.write(f"{row['path']}\n")

@@ -28,16 +28,22 @@ def run(args: argparse.Namespace) -> int:
         from studio.desktop import start
 
         return start(demo=True)
+    from studio.cli.attend import print_selectors
+    from studio.cli.compress import files, print_results
+
     found = headless(Path(args.out))
     if args.json:
         common.print_json(found)
-    return 0 if all(row["passed"] for row in found["exports"]) else 1
+    else:
+        print_selectors(found["attend"])
+        sys.stdout.write("\n")
+        print_results(found)
+    return 0 if all(row["passed"] for row in files(found)) else 1
 
 
 def headless(out: Path) -> dict[str, Any]:
-    """Do the main job; prints what it does on stderr, table and paths on stdout; returns all numbers."""
-    from studio.cli.attend import print_selectors
-    from studio.cli.compress import preset, print_results
+    """Do the main job; says on stderr what it does; returns the manifest, and under `attend` the measurement."""
+    from studio.cli.compress import preset
     from studio.core.plan import Attention, Step
     from studio.engine.attend import attend
     from studio.session import demo
@@ -51,15 +57,12 @@ def headless(out: Path) -> dict[str, Any]:
             plan = preset("int8").with_step(largest, Step("prune_weights", amount=0.5))
             session.set_plan(demo.with_attention(plan, Attention("edge_density", crop=CROP)), "demo")
             session.wait()
-            found = session.export(out, ("onnx", "tflite"), force=False, progress=progress)
             frames = demo.frames()
+            found = session.export(out, ("onnx", "tflite"), force=False, frames=frames, progress=progress)
             seen = attend(frames, "edge_density", {}, crop=CROP, model=session.path, preprocess=None, progress=progress)
         finally:
             session.close()
-    print_selectors(seen)
-    sys.stdout.write("\n")
-    print_results(found)
-    return {**found, "attention": seen}
+    return {**found, "attend": seen}
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ from studio.core import registry
 from studio.core.errors import DataError, Refused
 from studio.core.plan import Plan
 from studio.core.result import Result
+from studio.engine.attention_export import plan_attention
 from studio.engine.engine import FLOAT, Engine, Progress
 from studio.engine.verify import verify_file
 from studio.export.folder import ExportFolder
@@ -40,13 +41,15 @@ def export_plan(
     identity: Mapping[str, Any],
     *,
     force: bool = False,
+    frames: Path | str | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Write, re-read and run the files of a plan; returns the manifest.
 
-    `identity`: what plan and manifest say of the model. Raises Refused before anything is written
-    where a format would need other numbers, ExportError, DataError, FileError or Cancelled.
+    `identity`: what plan and manifest say of the model; `frames`: what the attention stage will look at.
+    Raises Refused before anything is written where a format would need other numbers, ExportError,
+    DataError, FileError or Cancelled.
     """
     if engine.evaluator is None:
         remedy = "Give evaluation data with --data (in the app: Data)."
@@ -54,6 +57,8 @@ def export_plan(
     targets: list[Target] = [registry.find("export.targets", name) for name in formats]
     if not targets:
         raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
+    dataset = engine.evaluator.dataset
+    attention = plan_attention(plan.attention, frames, engine.network.input_shape, dataset.preprocess)
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
     notes = {target.name: _notes(target, program, plan) for target in targets}
@@ -61,16 +66,20 @@ def export_plan(
     whole = replace(plan, model=dict(identity))
     previews = {t.name: engine.measure(plan, target=t.name, stop=stop, progress=progress) for t in targets}
     with ExportFolder(out, force=force) as folder:
-        rows = []
+        rows, contents = [], {}
         for target in targets:
-            content = target.write(program, description, dict(plan.export))
+            content = contents[target.name] = target.write(program, description, dict(plan.export))
             path = folder.write(target.file_name, content)
             verdict = verify_file(path, target, engine, plan, program, notes[target.name], progress=progress, stop=stop)
             rows.append(verdict.row)
+        stage = attention and attention.write(
+            folder, contents.get("onnx"), dataset.classes or (), progress=progress, stop=stop
+        )
         folder.write("plan.json", whole.text().encode())
         manifest = {
             **_summary(before, previews, program, engine, plan),
             "exports": rows,
+            "attention": stage,
             **description,
             "snippets": {target.name: target.snippet(description) for target in targets},
             "versions": {name: version(name) for name in ("onnxruntime", "ai-edge-litert", "torch", "onnx")},

@@ -282,11 +282,12 @@ class Session:
 
     def export(
         self, out: Path | str, formats: Sequence[str] = ("onnx", "tflite"), options: Mapping[str, Any] | None = None,
-        *, force: bool = False, progress: Callable[[str, int, int], None] | None = None,
-        stop: Callable[[], bool] | None = None,
+        *, force: bool = False, frames: Path | str | None = None,
+        progress: Callable[[str, int, int], None] | None = None, stop: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Write, re-read and run the current plan's files; returns the manifest (INTERFACE: export folder).
 
+        A plan with attention needs `frames`, a folder or .npz of pictures of the size that the camera gives.
         Raises ExportError, Refused or Cancelled; nothing is then left half-written.
         """
         from studio.engine.exporting import export_plan
@@ -294,8 +295,9 @@ class Session:
 
         plan = replace(self.plan, export={**self.plan.export, **(options or {})})
         return export_plan(
-            self.engine, plan, Path(out), tuple(formats), identity(self), force=force, progress=progress, stop=stop
-        )
+            self.engine, plan, Path(out), tuple(formats), identity(self), force=force, frames=frames,
+            progress=progress, stop=stop,
+        )  # fmt: skip
 
     def stored(self, format: str) -> list[tuple[str, Any]]:
         """What a format would store and run for each weighted layer: (layer, Stored or Refusal)."""
