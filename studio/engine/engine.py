@@ -157,6 +157,10 @@ class Engine:
             self._costs[key] = Cost(sum(size for _, size in rows), peak_ram(program), self.graph.macs, rows)
         return self._costs[key]
 
+    def known_cost(self, plan: Plan) -> Cost | None:
+        """Cost of a plan where it was computed already."""
+        return self._costs.get(plan.key)
+
     def _layer_bytes(self, name: str, encoding: Encoding) -> int:
         bias = self.network.by_name[name].operator.bias
         return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator,union-attr]

@@ -132,6 +132,7 @@ class PreviewLane:
 
     def _measure(self, wanted: _Wanted) -> None:
         engine, listener = self._engine, self._listener
+        engine.cost(FLOAT)  # what every gauge compares with
         listener.answered(wanted.plan, engine.cost(wanted.plan))
         if engine.evaluator is not None:
             if engine.needs_ranges(wanted.plan):

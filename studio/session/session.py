@@ -178,6 +178,11 @@ class Session:
         return self.engine.cost(self.plan)
 
     @property
+    def float_cost_known(self) -> Cost | None:
+        """Sizes of the float network where they were computed already; never computes."""
+        return self.engine.known_cost(FLOAT)
+
+    @property
     def float_cost(self) -> Cost:
         """Sizes of the float network."""
         return self.engine.cost(FLOAT)

@@ -1,0 +1,53 @@
+"""Icons drawn by the project: 18 px, stroke 1.5, tinted by the theme."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
+from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtSvg import QSvgRenderer
+
+from studio.desktop import theme
+
+PATHS = {
+    "open": "M2.5 5v9.5h13V7h-7L7 5z",
+    "data": "M3 3h5v5H3z M10 3h5v5h-5z M3 10h5v5H3z M10 10h5v5h-5z",
+    "undo": "M6 4 2.8 7.2 6 10.4 M3 7.2h7.2a4 4 0 0 1 0 8H7",
+    "redo": "M12 4l3.2 3.2L12 10.4 M15 7.2H7.8a4 4 0 0 0 0 8H11",
+    "export": "M9 11.5V2.8 M5.6 6 9 2.6 12.4 6 M3 11v4.2h12V11",
+    "theme": "M9 2.5a6.5 6.5 0 1 0 0 13z M9 2.5a6.5 6.5 0 0 1 0 13",
+    "size": "M2 14 6 4l4 10 M3.4 10.6h5.2 M11 14l2.4-6 2.4 6 M11.8 12h3.2",
+    "help": "M9 2.5a6.5 6.5 0 1 0 .01 0 M6.9 7a2.1 2.1 0 1 1 3.1 1.8c-.7.4-1 .8-1 1.6 M9 12.9v.2",
+    "network": "M5 3.5a1.6 1.6 0 1 0 .01 0 M5 11.3a1.6 1.6 0 1 0 .01 0 M13 7.4a1.6 1.6 0 1 0 .01 0 M5 6.7v4.6 "
+    "M6.4 6c2 .8 3.4 1.4 5 2.4",
+    "attention": "M2.5 4h13v10h-13z M6 7h4v4H6z",
+    "pause": "M6 4v10 M12 4v10",
+    "play": "M5.5 3.5v11l9-5.5z",
+    "cancel": "M4.5 4.5l9 9 M13.5 4.5l-9 9",
+    "left": "M11 4 6 9l5 5",
+    "right": "M7 4l5 5-5 5",
+    "demo": "M5.5 3.5v11l9-5.5z",
+    "drop": "M9 2.5v8 M5.8 7.4 9 10.6l3.2-3.2 M2.5 11.5v4h13v-4",
+}
+
+
+def pixmap(name: str, size: int = 18, color: str | None = None) -> QPixmap:
+    """Icon as a picture in a colour, by default that of text."""
+    stroke = color or theme.tokens().text
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 18 18" fill="none" stroke-width="1.5" '
+        f'stroke-linecap="round" stroke-linejoin="round" stroke="{stroke}"><path d="{PATHS[name]}"/></svg>'
+    )
+    made = QPixmap(QSize(2 * size, 2 * size))
+    made.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(made)
+    QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, 2 * size, 2 * size))
+    painter.end()
+    made.setDevicePixelRatio(2.0)
+    return made
+
+
+def icon(name: str, color: str | None = None) -> QIcon:
+    """Icon in the theme's colours, paler where disabled."""
+    made = QIcon(pixmap(name, color=color))
+    made.addPixmap(pixmap(name, color=theme.tokens().disabled), QIcon.Mode.Disabled)
+    return made

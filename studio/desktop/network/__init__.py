@@ -1,0 +1,1 @@
+"""The Network tab: graph, inspector, table, trade-off, blame."""

@@ -1,0 +1,129 @@
+"""One channel for everything that goes wrong or should be known; never a dead window."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from studio.desktop import icons, theme
+from studio.session.events import Notice
+
+INFO_MS = 6000
+"""How long a notice stays that needs no decision."""
+SHOWN = 3
+"""Notices on screen at once; older ones go first."""
+
+
+class Notices(QObject):
+    """Signals notices from any thread; installed as the hook for exceptions that nothing caught."""
+
+    told = Signal(Notice)
+
+    def install(self) -> None:
+        """Take over Python's hooks for uncaught exceptions in all threads."""
+        sys.excepthook = self._uncaught
+        threading.excepthook = lambda a: self._uncaught(a.exc_type, a.exc_value, a.exc_traceback)
+
+    def uninstall(self) -> None:
+        """Give the hooks back."""
+        sys.excepthook = sys.__excepthook__
+        threading.excepthook = threading.__excepthook__
+
+    def tell(self, notice: Notice) -> None:
+        """Show a notice; may be called from any thread."""
+        self.told.emit(notice)
+
+    def tell_error(self, error: BaseException) -> None:
+        """Show an exception as a notice."""
+        from studio.session.session import notice_of
+
+        self.told.emit(notice_of(error))
+
+    def _uncaught(self, kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error or kind(), trace)
+            return
+        self.tell_error(error or kind())
+
+
+class NoticeBar(QWidget):
+    """The newest notices, one line each, at the top of the window."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("notices")
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(8, 0, 8, 0)
+        self._layout.setSpacing(4)
+
+    def show_notice(self, notice: Notice, action: tuple[str, Any] | None = None) -> None:
+        """Add a line; `action`: text of a button and what it does."""
+        line = _Line(notice, action, self)
+        self._layout.addWidget(line)
+        lines = self.lines()
+        if len(lines) > SHOWN:
+            lines[0].close()
+        if notice.level == "info" and action is None:
+            QTimer.singleShot(INFO_MS, line, line.close)
+
+    def lines(self) -> list[QWidget]:
+        """Lines on screen, the oldest first."""
+        found = (self._layout.itemAt(i) for i in range(self._layout.count()))
+        return [w for item in found if item is not None and (w := item.widget()) is not None]
+
+    def texts(self) -> list[str]:
+        """Texts on screen."""
+        return [line.notice.text for line in self.lines() if isinstance(line, _Line)]
+
+    def clear(self) -> None:
+        """Close all lines."""
+        for line in self.lines():
+            line.close()
+
+
+class _Line(QFrame):
+    def __init__(self, notice: Notice, action: tuple[str, Any] | None, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.notice = notice
+        t = theme.tokens()
+        color = {"info": t.accent, "warning": t.warn, "error": t.bad}[notice.level]
+        self.setStyleSheet(f"_Line {{ background: {t.panel}; border: 1px solid {color}; border-radius: 4px; }}")
+        sign = QLabel({"info": "i", "warning": "⚠", "error": "✕"}[notice.level])  # noqa: RUF001
+        sign.setStyleSheet(f"color: {color}; font-weight: 600;")
+        text = QLabel(notice.text)
+        text.setWordWrap(True)
+        text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 5, 6, 5)
+        row.addWidget(sign)
+        row.addWidget(text, 1)
+        if action is not None:
+            button = QPushButton(action[0])
+            button.clicked.connect(action[1])
+            button.clicked.connect(self.close)
+            row.addWidget(button)
+        if notice.detail:
+            details = QPushButton("Details")
+            details.clicked.connect(self._details)
+            row.addWidget(details)
+        close = QToolButton()
+        close.setIcon(icons.icon("cancel"))
+        close.setAccessibleName("Close this notice")
+        close.clicked.connect(self.close)
+        row.addWidget(close)
+
+    def _details(self) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, "Details", self.notice.text, parent=self.window())
+        box.setDetailedText(self.notice.detail)
+        copy = box.addButton("Copy", QMessageBox.ButtonRole.ActionRole)
+        box.addButton(QMessageBox.StandardButton.Close)
+        copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(f"{self.notice.text}\n\n{self.notice.detail}"))
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.open()

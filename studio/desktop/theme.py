@@ -1,0 +1,164 @@
+"""Colours, light and dark, as one set of tokens; palette and style sheet made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication
+
+from studio.desktop import fonts
+
+__all__ = ["DARK", "LIGHT", "Tokens", "apply", "fonts", "is_dark", "tokens"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Colours by role; text pairs have a contrast of 4.5:1 and more, marks of 3:1."""
+
+    window: str
+    panel: str
+    raised: str
+    well: str
+    sunken: str
+    line: str
+    ctl: str
+    text: str
+    text2: str
+    text3: str
+    disabled: str
+    accent: str
+    on_accent: str
+    soft: str
+    soft_line: str
+    ok: str
+    warn: str
+    bad: str
+    lane0: str
+    lane1: str
+    float_: str
+    compressed: str
+    updating: str
+    neutral: str
+    importance: tuple[str, ...]
+    sensitivity: tuple[str, ...]
+    techniques: Mapping[str, str]
+
+    def technique(self, name: str) -> str:
+        """Colour of a technique's swatch; never alone, letters stand beside it."""
+        return self.techniques.get(name, self.neutral)
+
+
+LIGHT = Tokens(
+    window="#E9ECF0", panel="#FFFFFF", raised="#F5F6F8", well="#F8F9FB", sunken="#DFE3E8", line="#D0D6DD",
+    ctl="#7F8996", text="#141A21", text2="#46515E", text3="#616C7A", disabled="#7A8592", accent="#0F5FAE",
+    on_accent="#FFFFFF", soft="#DDEBFA", soft_line="#8DBAE6", ok="#18753F", warn="#96500A", bad="#B3261E",
+    lane0="#36414D", lane1="#8659B5", float_="#66717E", compressed="#1D76C6", updating="#858F9B", neutral="#A3ADB8",
+    importance=("#E1F1ED", "#A9D5CB", "#62B0A3", "#23837A", "#0A4F4A"),
+    sensitivity=("#FBEED8", "#F6CB88", "#E69A3E", "#BC611B", "#76310A"),
+    techniques=MappingProxyType({"prune_weights": "#167A42", "quantize": "#125FB0"}),
+)  # fmt: skip
+DARK = Tokens(
+    window="#121519", panel="#1B1F25", raised="#23282F", well="#161A1F", sunken="#0E1114", line="#353D47",
+    ctl="#75808E", text="#EDF0F4", text2="#B9C2CD", text3="#9BA6B3", disabled="#7F8A97", accent="#6DB5F8",
+    on_accent="#07192A", soft="#1A3149", soft_line="#3C6E9E", ok="#63CE8F", warn="#F2B055", bad="#FF8E85",
+    lane0="#B9C2CD", lane1="#B795E4", float_="#A3AFBC", compressed="#4BA0EA", updating="#7C8794", neutral="#6A7581",
+    importance=("#14302D", "#1C5750", "#2F8479", "#62B6A6", "#C2F0E2"),
+    sensitivity=("#3B2C18", "#70481A", "#B46C20", "#EA9E49", "#FFDFAE"),
+    techniques=MappingProxyType({"prune_weights": "#67CF93", "quantize": "#74BAF9"}),
+)  # fmt: skip
+CHOSEN, TRUTH, UNDERLAY = "#4FC3FF", "#FFFFFF", "#0B0E12"
+"""Boxes on pictures, the same in both themes."""
+_current = LIGHT
+
+
+def tokens() -> Tokens:
+    """Tokens of the current theme."""
+    return _current
+
+
+def is_dark() -> bool:
+    """True for the dark theme."""
+    return _current is DARK
+
+
+def apply(app: QApplication, dark: bool) -> None:
+    """Give the whole application a theme: Fusion with our palette and a short style sheet."""
+    global _current
+    _current = DARK if dark else LIGHT
+    app.setStyle("Fusion")
+    app.setFont(fonts.body())
+    app.setPalette(palette(_current))
+    app.setStyleSheet(style_sheet(_current))
+
+
+def palette(t: Tokens) -> QPalette:
+    """The fifteen roles of Qt's palette."""
+    role, made = QPalette.ColorRole, QPalette()
+    colors = {
+        role.Window: t.window, role.Base: t.panel, role.AlternateBase: t.well, role.Button: t.raised,
+        role.Mid: t.sunken, role.Midlight: t.line, role.Dark: t.ctl, role.Text: t.text, role.WindowText: t.text,
+        role.ButtonText: t.text, role.PlaceholderText: t.text3, role.Highlight: t.accent, role.Link: t.accent,
+        role.HighlightedText: t.on_accent, role.ToolTipBase: t.raised, role.ToolTipText: t.text,
+    }  # fmt: skip
+    for which, color in colors.items():
+        made.setColor(which, QColor(color))
+    for which in (role.Text, role.WindowText, role.ButtonText):
+        made.setColor(QPalette.ColorGroup.Disabled, which, QColor(t.disabled))
+    return made
+
+
+def style_sheet(t: Tokens) -> str:
+    """What the palette cannot say."""
+    page, section, small = (f.pixelSize() for f in (fonts.page(), fonts.section(), fonts.small()))
+    return f"""
+    QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.ctl}; padding: 4px 6px; }}
+    QLabel#page-title {{ font-size: {page}px; font-weight: 600; }}
+    QLabel#section {{ font-size: {section}px; font-weight: 600; }}
+    QLabel#secondary {{ color: {t.text2}; font-size: {small}px; }}
+    QLabel#bad {{ color: {t.bad}; }} QLabel#ok {{ color: {t.ok}; }} QLabel#warn {{ color: {t.warn}; }}
+    QWidget#inspector-body, QWidget#panel {{ background: {t.panel}; }}
+    QToolBar {{ background: {t.raised}; border: 0; border-bottom: 1px solid {t.line}; padding: 6px 10px;
+        spacing: 6px; }}
+    QStatusBar {{ background: {t.raised}; border-top: 1px solid {t.line}; color: {t.text2}; }}
+    QStatusBar::item {{ border: 0; }}
+    QHeaderView::section {{ background: {t.raised}; color: {t.text2}; border: 0; border-bottom: 1px solid {t.line};
+        padding: 4px 8px; font-weight: 500; }}
+    QTableView {{ border: 0; selection-background-color: {t.soft}; selection-color: {t.text}; background: {t.panel};
+        alternate-background-color: {t.well}; }}
+    QTabWidget::pane {{ border: 0; }}
+    QTabBar {{ background: {t.window}; qproperty-drawBase: 0; }}
+    QTabBar::tab {{ background: {t.window}; color: {t.text2}; padding: 7px 14px; border: 1px solid transparent;
+        border-top-left-radius: 4px; border-top-right-radius: 4px; }}
+    QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-color: {t.line};
+        border-top: 2px solid {t.accent}; border-bottom-color: {t.panel}; font-weight: 600; }}
+    QPushButton, QComboBox, QLineEdit, QSpinBox, QDoubleSpinBox {{ min-height: 24px; border: 1px solid {t.ctl};
+        border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
+    QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
+    QPushButton:hover, QComboBox:hover {{ border-color: {t.accent}; }}
+    QPushButton:focus, QComboBox:focus, QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus
+        {{ border: 2px solid {t.accent}; }}
+    QPushButton:disabled, QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled
+        {{ color: {t.disabled}; border-color: {t.line}; }}
+    QPushButton#primary {{ background: {t.accent}; color: {t.on_accent}; border-color: {t.accent}; font-weight: 600;
+        min-height: 28px; }}
+    QPushButton#primary:disabled {{ background: {t.sunken}; color: {t.disabled}; border-color: {t.line}; }}
+    QComboBox::drop-down {{ border: 0; width: 20px; }}
+    QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px 7px; color: {t.text}; }}
+    QToolButton:hover {{ background: {t.soft}; }} QToolButton:focus {{ border-color: {t.accent}; }}
+    QToolButton:disabled {{ color: {t.disabled}; }}
+    QSplitter::handle {{ background: {t.window}; }}
+    QSlider::groove:horizontal {{ height: 4px; background: {t.sunken}; border-radius: 2px; }}
+    QSlider::sub-page:horizontal {{ background: {t.accent}; border-radius: 2px; }}
+    QSlider::sub-page:horizontal:disabled {{ background: {t.line}; }}
+    QSlider::handle:horizontal {{ width: 10px; height: 16px; margin: -7px 0; border-radius: 3px; background: {t.panel};
+        border: 1.5px solid {t.ctl}; }}
+    QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus {{ border: 2px solid {t.accent}; }}
+    QProgressBar {{ background: {t.sunken}; border: 0; border-radius: 3px; max-height: 8px; min-height: 8px; }}
+    QProgressBar::chunk {{ background: {t.updating}; border-radius: 3px; }}
+    QScrollBar:vertical {{ background: transparent; width: 12px; margin: 0; }}
+    QScrollBar::handle:vertical {{ background: {t.neutral}; border-radius: 4px; min-height: 30px; margin: 2px; }}
+    QScrollBar::add-line, QScrollBar::sub-line {{ height: 0; }}
+    """
