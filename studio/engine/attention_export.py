@@ -23,7 +23,9 @@ from studio.export.folder import ExportFolder
 Progress = Callable[[str, int, int], None]
 ATTENTION, PIPELINE = "attention.onnx", "pipeline.onnx"
 SNIPPET = """import onnxruntime as ort
-session = ort.InferenceSession("pipeline.onnx")
+options = ort.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")
+session = ort.InferenceSession("pipeline.onnx", options)
 # frame: uint8 {frame}, RGB as the camera gives it
 box, score, *outputs = session.run(None, {{"frame": frame}})
 if score < {threshold}: outputs = None  # nothing there: the gate is yours
