@@ -12,36 +12,28 @@ PERCENTILE = 0.999
 SMALLEST = np.float32(2.0**-23)
 """Least scale relative to the layer's largest: what a channel of zeros gets."""
 
-RATIOS = (18, 100)
-"""Scales tried for each channel: many where it has few weights (depthwise), which is cheap and helps most there."""
+TRIED = 60
+"""Scales tried between a bit-dependent part of the min-max scale and a little more than all of it."""
 
 LARGEST_RATIO = 1.2  # a few weights may by luck lie closer to a grid that is wider than they are
-REFINEMENTS = 2
 BLOCK = 1 << 15
 """Weights searched at once, so that the passes over them stay in the cache."""
 
 
-def channel_rows(values: np.ndarray, axis: int | None) -> np.ndarray:
-    """(channels, weights of one) along `axis`, or (1, all) for None."""
-    if axis is None:
-        return values.reshape(1, -1)
-    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+def weight_scales(weight: np.ndarray, kept: np.ndarray | None, bits: int, calibration: str, shared: bool) -> np.ndarray:
+    """One scale for each output channel, float32 (channels,), or one for all, (1,); all positive.
 
-
-def weight_scales(rows: np.ndarray, kept: np.ndarray | None, bits: int, calibration: str) -> np.ndarray:
-    """One scale a row, float32 (channels,), all positive.
-
-    rows: (channels, n) float32, zero where pruned; kept: bool of that shape, None = all. Every scale
-    is at least 2^-23 of the largest; a layer of zeros gets 1.
+    weight: (channels, inputs, kernel places) float32, zero where pruned; kept: bool of that shape,
+    None = all. Every scale is at least 2^-23 of the largest; a layer of zeros gets 1.
     """
-    most = np.float32(levels(bits))
+    rows = weight.reshape(1 if shared else len(weight), -1)
     peaks = np.abs(rows).max(1, initial=0)
-    scale: np.ndarray = peaks / most
     if calibration == "percentile":
-        scale = _percentiles(rows, kept, peaks) / most
+        peaks = _percentiles(rows, None if kept is None else kept.reshape(rows.shape), peaks)
+    scale: np.ndarray = peaks / np.float32(levels(bits))
     scale = np.maximum(scale, _floor(scale))
     if calibration == "mse":
-        scale = np.concatenate([_search(*part, bits) for part in _blocks(rows, scale)])
+        scale = _least_error(weight, scale, bits)
     floor = _floor(np.where(peaks > 0, scale, np.float32(0)))
     return np.where(peaks > 0, np.maximum(scale, floor), floor)
 
@@ -66,43 +58,63 @@ def _percentiles(rows: np.ndarray, kept: np.ndarray | None, peaks: np.ndarray) -
     return np.where(found > 0, found, peaks)
 
 
-def _blocks(rows: np.ndarray, scale: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    size = max(1, BLOCK // max(1, rows.shape[1]))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size], scale[start : start + size]
+def _least_error(weight: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarray:
+    """Scales of the least expected squared error of the layer's output, near the min-max scales `largest`.
 
-
-def _search(rows: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarray:
-    """Scale of the least squared error for each row, never worse than `largest` (the min-max scale).
-
-    A geometric row of ratios to the min-max scale, then least squares for the best one's integers.
+    Inputs behind a ReLU have a mean and neighbours that resemble each other, so errors of one sign
+    add up: the error of a channel is `sum e^2 + sum over inputs (sum over places e)^2 + (sum e)^2`.
+    Where that would make the plain squared error of the weights larger than that of `largest`, only
+    scales that do not are taken.
     """
-    best, least = largest.copy(), _errors(rows, largest, bits)[0]
-    tried = int(np.clip(4000 // rows.shape[1], *RATIOS))
-    for ratio in np.geomspace(0.09 * (bits - 1), LARGEST_RATIO, tried, dtype=np.float32)[::-1]:
-        error, _ = _errors(rows, largest * ratio, bits)
-        best, least = _better(best, least, largest * ratio, error)
-    for _ in range(REFINEMENTS):
-        fitted = _errors(rows, best, bits)[1]
-        error, _ = _errors(rows, fitted, bits)
-        best, least = _better(best, least, fitted, error)
-    return best
+    parts = [_search(block, start, bits) for block, start in _blocks(weight, largest)]
+    free, careful, error, least = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return free if error.sum() <= least.sum() else careful
 
 
-def _better(best: np.ndarray, least: np.ndarray, scale: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    wins = error < least
-    return np.where(wins, scale, best), np.where(wins, error, least)
+def _blocks(weight: np.ndarray, scale: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if len(scale) == 1:
+        yield weight, scale
+        return
+    size = max(1, BLOCK // max(1, weight[0].size))
+    for start in range(0, len(weight), size):
+        yield weight[start : start + size], scale[start : start + size]
 
 
-def _errors(rows: np.ndarray, scale: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared error of each row (float64) at a scale, and the scale that suits the same integers best."""
+Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _search(weight: np.ndarray, largest: np.ndarray, bits: int) -> Found:
+    """For each scale of `largest`: the best one, the best that keeps the plain error, and both plain errors."""
+    plain, expected = _errors(weight, largest, bits)
+    free, careful = largest.copy(), largest.copy()
+    least, least_careful, error = expected.copy(), expected.copy(), plain.copy()
+    for ratio in np.geomspace(0.09 * (bits - 1), LARGEST_RATIO, TRIED, dtype=np.float32)[::-1]:
+        scale = largest * ratio
+        now, hoped = _errors(weight, scale, bits)
+        wins = hoped < least
+        free, least, error = np.where(wins, scale, free), np.where(wins, hoped, least), np.where(wins, now, error)
+        wins = (hoped < least_careful) & (now <= plain)
+        careful, least_careful = np.where(wins, scale, careful), np.where(wins, hoped, least_careful)
+    return free, careful, error, plain
+
+
+def _errors(weight: np.ndarray, scale: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squared error of the weights, and expected one of the outputs, for each scale (float64)."""
     most = np.float32(levels(bits))
-    whole = rows / scale[:, None]
-    np.rint(whole, out=whole)
-    np.clip(whole, -most, most, out=whole)
-    power = np.einsum("ij,ij->i", whole, whole, dtype=np.float64)
-    fitted = np.einsum("ij,ij->i", whole, rows, dtype=np.float64) / np.maximum(power, 1)
-    whole *= scale[:, None]
-    whole -= rows
-    error = np.einsum("ij,ij->i", whole, whole, dtype=np.float64)
-    return error, np.where(power > 0, fitted, scale).astype(np.float32)
+    places = weight.shape[2]
+    rows = weight.reshape(len(weight), -1)
+    error = rows / scale[:, None]
+    np.rint(error, out=error)
+    np.minimum(error, most, out=error)
+    np.maximum(error, -most, out=error)
+    error *= scale[:, None]
+    error -= rows
+    plain = np.einsum("ij,ij->i", error, error).astype(np.float64)
+    if places == 1:
+        expected = 2 * plain + np.square(error.sum(1, dtype=np.float64))
+    else:
+        inputs = (error.reshape(-1, places) @ np.ones(places, np.float32)).reshape(len(weight), -1)
+        expected = plain + np.einsum("ij,ij->i", inputs, inputs) + np.square(inputs.sum(1, dtype=np.float64))
+    if len(scale) == 1:
+        return plain.sum(keepdims=True), expected.sum(keepdims=True)
+    return plain, expected

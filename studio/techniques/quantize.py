@@ -11,7 +11,7 @@ from studio.core.encoding import Encoding, Grid, Sparse, along, levels
 from studio.core.graph import Layer
 from studio.core.settings import Settings, setting
 from studio.core.technique import EncodeContext, Stage
-from studio.techniques._weight_scales import channel_rows, weight_scales
+from studio.techniques._weight_scales import weight_scales
 
 
 class QuantizeSettings(Settings):
@@ -26,7 +26,7 @@ class QuantizeSettings(Settings):
     )
     calibration: Literal["min_max", "percentile", "mse"] = setting(
         "mse",
-        "Range of the weights: the largest one, the 99.9th percentile, or what makes the squared error smallest.",
+        "Range of the weights: up to the largest, to the 99.9th percentile, or where the output's error is smallest.",
         title="Weight range",
     )
 
@@ -65,12 +65,19 @@ class Quantize:
         """
         weight = encoding.decode()
         kept = encoding.mask if isinstance(encoding, Sparse) else None
-        axis = context.layer.channel_axis if settings.per_channel else None
-        rows = channel_rows(weight, axis)
-        shown = None if kept is None else channel_rows(kept, axis)
-        scale = weight_scales(rows, shown, settings.weight_bits, settings.calibration)
+        channels = context.layer.channel_axis
+        rows = _by_channel(weight, channels)
+        shown = None if kept is None else _by_channel(kept, channels)
+        scale = weight_scales(rows, shown, settings.weight_bits, settings.calibration, not settings.per_channel)
+        axis = channels if settings.per_channel else None
         grid = Grid(to_integers(weight, scale, axis, settings.weight_bits), scale, axis, settings.weight_bits)
         return grid if kept is None else Sparse(kept, grid)
+
+
+def _by_channel(values: np.ndarray, axis: int) -> np.ndarray:
+    """(channels, inputs, kernel places) of a weight whose output channels lie along `axis`."""
+    moved = np.moveaxis(values, axis, 0)
+    return np.ascontiguousarray(moved).reshape(moved.shape[0], moved.shape[1], -1)
 
 
 def to_integers(weight: np.ndarray, scale: np.ndarray, axis: int | None, bits: int) -> np.ndarray:
