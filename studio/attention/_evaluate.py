@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from studio.attention._selector import Box, Size
+from studio.attention._selector import Box, Size, clipped
 from studio.attention._stage import Stage
+from studio.core import registry
 from studio.core.errors import Cancelled, DataError
 from studio.core.metrics import top1, wilson
+from studio.core.settings import validate
 
 BASELINES = ("centre", "full", "scaled")
 CHUNK = 50
@@ -201,6 +203,9 @@ def attend(
     `crop` is the window in frame pixels (default: the network's input size). Raises DataError where there
     is nothing to measure and PlanError for settings that do not fit.
     """
+    chosen = [(selector, dict(settings or {})), *((name, {}) for name in compare if name != selector)]
+    for name, values in chosen:
+        validate(registry.find("attention", name).settings, values, name)
     size = classifier.size if classifier else crop
     if size is None:
         raise DataError("there is no crop size.", where="attend", remedy="Give --crop HxW, or a model with --model.")
@@ -208,8 +213,9 @@ def attend(
         raise DataError("there are no frames.", where="attend", remedy="Choose a folder that holds pictures.")
     _known_class(frames, class_name)
     shape = frames.frame(0).shape
-    chosen = [(selector, dict(settings or {})), *((name, {}) for name in compare if name != selector)]
-    stages = [Stage.of(n, s, frame=(shape[0], shape[1]), size=size, crop=crop) for n, s in chosen]
+    frame = shape[0], shape[1]
+    size = size if classifier else clipped(frame, size)
+    stages = [Stage.of(name, values, frame=frame, size=size, crop=crop) for name, values in chosen]
     watched = observe(
         frames, stages, class_name=class_name, classifier=classifier, progress=progress, cancelled=cancelled
     )

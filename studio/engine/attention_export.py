@@ -44,11 +44,12 @@ class AttentionExport:
 
     def write(
         self, folder: ExportFolder, network: bytes | None, classes: tuple[str, ...] = (),
-        *, progress: Progress | None = None, stop: Callable[[], bool] | None = None,
+        *, warning: str | None = None, progress: Progress | None = None, stop: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Write both files, run them on all frames of the stage's size, and describe them for the manifest.
 
-        `network`: bytes of `model.onnx`; without it there is no pipeline. A file whose box, score, pixels
+        `network`: bytes of `model.onnx`; without it there is no pipeline. `warning`: what is said of
+        `model.onnx` and so holds for the pipeline. A file whose box, score, pixels
         or outputs differ from Python's in one bit has `passed` false.
         """
         from studio.export._attention import join, write_attention
@@ -65,7 +66,10 @@ class AttentionExport:
                 run.frame(i)
             if progress:
                 progress("Running the attention stage in ONNX Runtime", i + 1, self.frames.count)
-        return {**self._describe(), "files": [run.row(path) for path in written]}
+        rows = [run.row(path) for path in written]
+        if warning and network is not None:
+            rows[-1]["notes"].append(warning)
+        return {**self._describe(), "files": rows}
 
     def _describe(self) -> dict[str, Any]:
         stage = self.stage

@@ -73,8 +73,10 @@ def export_plan(
             verdict = verify_file(path, target, engine, plan, program, notes[target.name], progress=progress, stop=stop)
             rows.append(verdict.row)
         stage = attention and attention.write(
-            folder, contents.get("onnx"), dataset.classes or (), progress=progress, stop=stop
-        )
+            folder, contents.get("onnx"), dataset.classes or (),
+            warning=next((t.saturation_risk(program, plan.export) for t in targets if t.name == "onnx"), None),
+            progress=progress, stop=stop,
+        )  # fmt: skip
         folder.write("plan.json", whole.text().encode())
         manifest = {
             **_summary(before, previews, program, engine, plan),

@@ -7,7 +7,7 @@ import pytest
 
 from studio.attention import Classifier, Stage, attend, observe, summarise
 from studio.attention._evaluate import overlap
-from studio.core.errors import Cancelled, DataError
+from studio.core.errors import Cancelled, DataError, PlanError
 from studio.core.metrics import wilson
 
 
@@ -196,3 +196,16 @@ def test_progress_and_cancel() -> None:
     assert seen == [13, 23, 33]
     with pytest.raises(Cancelled):
         attend(THREE, "centre", crop=(20, 20), cancelled=lambda: True)
+
+
+def test_a_misspelt_selector_is_named_before_anything_else() -> None:
+    with pytest.raises(PlanError, match="unknown selector 'edge_densty'"):
+        attend(THREE, "edge_densty")
+    with pytest.raises(PlanError, match="strid"):
+        attend(THREE, "edge_density", {"strid": 2})
+
+
+def test_a_crop_larger_than_the_frame_is_the_frame_and_is_not_resized() -> None:
+    found = attend(THREE, "centre", crop=(4000, 4000), compare=())
+    assert found["pixels_kept"] == 1
+    assert found["macs"]["stage1"] == 0
