@@ -28,7 +28,7 @@ LARGEST_BATCH = 100
 
 
 class _Place(NamedTuple):
-    """How a tensor lies: its shape in the network, its values in that order cut into atoms, the file's order of them."""
+    """How a tensor lies: shape in the network, its values in that order cut into atoms, the file's order of them."""
 
     shape: tuple[int, ...]
     atoms: tuple[int, ...]
@@ -107,7 +107,8 @@ class LiteRtRunner:
         place = self._layouts.get(tensor.name.decode()) if self._inputs else None
         if place is not None:
             return place.from_file(value, samples)
-        return value.transpose(0, 3, 1, 2) if self._inputs and value.ndim == 4 else value
+        found: np.ndarray = value.transpose(0, 3, 1, 2) if self._inputs and value.ndim == 4 else value
+        return found
 
     def _parts(self, x: np.ndarray) -> list[np.ndarray]:
         size = LARGEST_BATCH if self._free else 1
@@ -156,7 +157,8 @@ def _interpreter(content: bytes, reference: bool) -> Interpreter:
 def _quantized(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     """`rint(x / s) + z`, ties to even, clamped: int8, as preview and program have it."""
     found = np.rint(x.astype(np.float32) / np.float32(scale)) + np.float32(zero_point)
-    return np.clip(found, -128, 127).astype(np.int8)
+    stored: np.ndarray = np.clip(found, -128, 127).astype(np.int8)
+    return stored
 
 
 def _metadata(model: Any) -> dict[str, Any]:

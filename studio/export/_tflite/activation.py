@@ -17,8 +17,9 @@ _FUSED = {
     (0.0, 6.0): schema.ActivationFunctionType.RELU6,
     (-1.0, 1.0): schema.ActivationFunctionType.RELU_N1_TO_1,
 }
-_ALONE = {(0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
-_FLOAT = {**_ALONE, (0.0, 1.0): "RELU_0_TO_1"}
+_ALONE = {(0.0, math.inf): "RELU", (0.0, 6.0): "RELU6"}
+"""Activations that run on int8 as operators of their own."""
+_FLOAT = {**_ALONE, (-1.0, 1.0): "RELU_N1_TO_1", (0.0, 1.0): "RELU_0_TO_1"}
 
 
 def integers(bounds: tuple[float, float], format: TensorFormat) -> tuple[int, int]:
@@ -40,8 +41,8 @@ def fused(operation: Operation) -> int | None:
 
 def clamp(writer: Writer, operation: Operation, source: int, layout: Layout) -> None:
     """Write MAXIMUM and MINIMUM with the clamp's ends; the result is the operation's output."""
-    format = operation.output_format
-    assert format is not None
+    target = operation.output_format
+    assert target is not None
     steps = [
         (code, end)
         for code, end, whole in zip(("MAXIMUM", "MINIMUM"), operation.clamp, FULL, strict=True)
@@ -52,7 +53,7 @@ def clamp(writer: Writer, operation: Operation, source: int, layout: Layout) -> 
         output = writer.result(operation, writer.file.shape(source), name)
         limit = writer.file.constant(
             f"{operation.output}.{code.lower()}", np.array([end], np.int8),
-            np.array([format.scale], np.float32), format.zero_point,
+            np.array([target.scale], np.float32), target.zero_point,
         )  # fmt: skip
         source = writer.file.operator(code, [source, limit], output, 2, "MaximumMinimumOptions")
     writer.put(operation.output, source, layout)

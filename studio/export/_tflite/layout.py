@@ -8,6 +8,7 @@ Reshapes keep a layout, so that a flatten in front of a linear layer moves nothi
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,13 +78,13 @@ def channels_last(rank: int) -> Axes:
 def refined(layout: Layout, sizes: Sequence[int]) -> Layout | None:
     """Return the layout with atoms cut at the borders of `sizes` too, not in lowest terms; None where they cross."""
     borders = sorted({*_borders(layout.atoms), *_borders(sizes)})
-    if any(above % below for below, above in zip(borders, borders[1:], strict=False)):
+    if any(above % below for below, above in itertools.pairwise(borders)):
         return None
     inner = _borders(layout.atoms)  # of each atom's inner end, outermost atom first
     parts: list[list[int]] = [[] for _ in layout.atoms]
     cut = list(reversed(borders))
     atoms: list[int] = []
-    for above, below in zip(cut, cut[1:], strict=False):
+    for above, below in itertools.pairwise(cut):
         owner = next(i for i, end in enumerate(inner[1:]) if end <= below)
         parts[owner].append(len(atoms))
         atoms.append(above // below)

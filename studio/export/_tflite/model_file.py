@@ -18,10 +18,18 @@ _TYPES = {
 }
 
 
+class _Builder(flatbuffers.Builder):  # type: ignore[misc]
+    """Builder that knows where it put zero points."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.zero_points: dict[bytes, Any] = {}
+
+
 class _Buffer(schema.BufferT):  # type: ignore[misc]
     """Buffer whose bytes start at a multiple of 16 in the file."""
 
-    def Pack(self, builder: Any) -> Any:  # noqa: N802
+    def Pack(self, builder: Any) -> Any:
         if self.data is None:
             return super().Pack(builder)
         content = self.data.tobytes()
@@ -32,6 +40,21 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]
         schema.BufferStart(builder)
         schema.BufferAddData(builder, data)
         return schema.BufferEnd(builder)
+
+
+class _Quantization(schema.QuantizationParametersT):  # type: ignore[misc]
+    """Scales and zero points; tables with the same zero points name one vector, which a flatbuffer allows."""
+
+    def Pack(self, builder: Any) -> Any:
+        known, key = builder.zero_points, self.zeroPoint.tobytes()
+        if key not in known:
+            known[key] = builder.CreateNumpyVector(self.zeroPoint)
+        scale = builder.CreateNumpyVector(self.scale)
+        schema.QuantizationParametersStart(builder)
+        schema.QuantizationParametersAddScale(builder, scale)
+        schema.QuantizationParametersAddZeroPoint(builder, known[key])
+        schema.QuantizationParametersAddQuantizedDimension(builder, self.quantizedDimension)
+        return schema.QuantizationParametersEnd(builder)
 
 
 class ModelFile:
@@ -57,8 +80,8 @@ class ModelFile:
         """Add a tensor of the same type and quantization as another, in another shape."""
         source = self._graph.tensors[index]
         quantization = source.quantization
-        format = None if quantization is None else (quantization.scale[0], quantization.zeroPoint[0])
-        return self.tensor(name, shape, format)
+        pair = None if quantization is None else (quantization.scale[0], quantization.zeroPoint[0])
+        return self.tensor(name, shape, pair)
 
     def constant(
         self, name: str, value: np.ndarray, scale: np.ndarray | None = None, zero_point: int = 0, axis: int = 0
@@ -121,7 +144,7 @@ class ModelFile:
         model.version, model.description = 3, description
         model.operatorCodes, model.subgraphs = self._code_entries, [self._graph]
         model.buffers, model.metadata = self._buffers, [entry]
-        builder = flatbuffers.Builder(sum(b.data.nbytes for b in self._buffers if b.data is not None) + 65536)
+        builder = _Builder(sum(b.data.nbytes for b in self._buffers if b.data is not None) + 65536)
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
@@ -143,7 +166,7 @@ class ModelFile:
         made = schema.TensorT()
         made.shape, made.type, made.name, made.buffer = np.array(shape, np.int32), _TYPES[kind], name, buffer
         if scale is not None:
-            made.quantization = schema.QuantizationParametersT()
+            made.quantization = _Quantization()
             made.quantization.scale = scale.astype(np.float32)
             made.quantization.zeroPoint = np.full(len(scale), zero_point, np.int64)
             made.quantization.quantizedDimension = axis

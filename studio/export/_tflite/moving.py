@@ -7,7 +7,7 @@ import torch
 
 from studio.export._tflite import layout as lay
 from studio.export._tflite.windows import surround
-from studio.export._tflite.writer import Value, Writer
+from studio.export._tflite.writer import Writer
 from studio.lowering.program import Operation
 
 
@@ -42,7 +42,7 @@ def concat(writer: Writer, operation: Operation) -> None:
 
 
 def slice_(writer: Writer, operation: Operation) -> None:
-    """SLICE, or STRIDED_SLICE where steps are not 1; the batch passes whole."""
+    """STRIDED_SLICE, through which the batch passes whole; SLICE where the batch is 1 for ever and steps are 1."""
     name = operation.inputs[0]
     shape, axes = writer.shape(name), writer.axes(name)
     parts = [(0, 1)] * len(shape)
@@ -54,17 +54,17 @@ def slice_(writer: Writer, operation: Operation) -> None:
         first = range(shape[place])[slice(start, None if step < 0 and end < 0 else end, step)]
         parts[place] = (first.start, step)
     result = writer.shape(operation.output)
-    free = writer.program.free_batch
+    free = writer.file.free_batch
     begins = [0 if axis is None else parts[axis][0] for axis in axes]
-    sizes = [-1 if axis == 0 and free else 1 if axis is None else result[axis] for axis in axes]
+    sizes = [1 if axis is None else result[axis] for axis in axes]
     steps = [1 if axis is None else parts[axis][1] for axis in axes]
     source, file = writer.take(name, axes), writer.file
     version = 1 if operation.output_format is None else 2
-    if all(step == 1 for step in steps):
+    if all(step == 1 for step in steps) and not free:  # LiteRT's SLICE cannot be resized to another batch
         inputs = [source, file.integers(begins), file.integers(sizes)]
         writer.emit(operation, "SLICE", inputs, axes, version, "SliceOptions")
         return
-    whole = sum(1 << i for i, axis in enumerate(axes) if axis is None or sizes[i] == -1)
+    whole = sum(1 << i for i, axis in enumerate(axes) if axis is None or (axis == 0 and free))
     open_end = whole | sum(1 << i for i, step in enumerate(steps) if begins[i] + sizes[i] * step < 0)
     ends = [0 if open_end >> i & 1 else begins[i] + sizes[i] * steps[i] for i in range(len(axes))]
     inputs = [source, file.integers(begins), file.integers(ends), file.integers(steps)]
@@ -135,7 +135,8 @@ def _nearest(before: int, after: int, corners: bool, half: bool) -> np.ndarray:
     at = (np.arange(after, dtype=np.float32) + np.float32(0.5 if half else 0)) * scale
     # std::round: halves away from zero; `at` is never negative here.
     places: np.ndarray = np.floor(at + np.float32(0.5)) if corners else np.floor(at)
-    return np.clip(places, 0, before - 1).astype(np.int64)
+    found: np.ndarray = np.clip(places, 0, before - 1).astype(np.int64)
+    return found
 
 
 def taken(operation: Operation, shape: lay.Shape, axis: int) -> np.ndarray:
@@ -171,10 +172,8 @@ def gather(writer: Writer, operation: Operation) -> None:
     flat = indices.reshape(-1) % shape[axis]
     middle = (*shape[:axis], len(flat), *shape[axis + 1 :])
     source = writer.take(name, axes)
-    output = _gather(
-        writer, operation, source, axes.index(axis), flat, lay.dimensions(middle, axes), operation.output
-    )
-    writer.values[operation.output] = Value(output, writer.shape(operation.output), lay.of_axes(middle, axes))
+    output = _gather(writer, operation, source, axes.index(axis), flat, lay.dimensions(middle, axes), operation.output)
+    writer.put(operation.output, output, lay.of_axes(middle, axes))
 
 
 def _gather(

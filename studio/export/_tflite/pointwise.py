@@ -21,7 +21,7 @@ _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}
 def unary(writer: Writer, operation: Operation) -> None:
     """Write an operator that takes values as they lie."""
     code, options = _UNARY[operation.kind]
-    version = 1 if operation.input_formats[0] is None else 2
+    version = 1 if operation.input_formats[0] is None or operation.kind == "hard_swish" else 2
     _through(writer, operation, code, version, options)
 
 
@@ -45,9 +45,7 @@ def binary(writer: Writer, operation: Operation) -> None:
     name = operation.output if found is not None else f"{operation.output}:unclamped"
     output = writer.result(operation, dimensions, name)
     version = 1 if operation.output_format is None else 2
-    writer.file.operator(
-        title.upper(), inputs, output, version, f"{title}Options", fusedActivationFunction=found or 0
-    )
+    writer.file.operator(title.upper(), inputs, output, version, f"{title}Options", fusedActivationFunction=found or 0)
     if found is None:
         activation.clamp(writer, operation, output, layout)
     else:
@@ -103,7 +101,9 @@ def _sample(value: np.ndarray, rank: int, axes: Axes) -> np.ndarray:
 def hard_sigmoid(writer: Writer, operation: Operation) -> None:
     """`min(max(alpha * x + beta, 0), 1)` as MUL, ADD and RELU_0_TO_1."""
     value, settings = writer.values[operation.inputs[0]], operation.settings
-    source = _affine(writer, operation, value.index, np.float32(settings["alpha"]), np.float32(settings["beta"]), ":sum")
+    source = _affine(
+        writer, operation, value.index, np.asarray(settings["alpha"]), np.asarray(settings["beta"]), ":sum"
+    )
     output = writer.result(operation, writer.file.shape(source))
     writer.put(operation.output, writer.file.operator("RELU_0_TO_1", [source], output), value.layout)
 

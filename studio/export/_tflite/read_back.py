@@ -27,16 +27,16 @@ def differences(content: bytes, program: Program) -> list[str]:
 def _activation(operation: Operation, tensor: Any) -> list[str]:
     if tensor is None or operation.kind == "dequantize":
         return []
-    format, name = operation.output_format, operation.output
-    if format is None:
+    planned, name = operation.output_format, operation.output
+    if planned is None:
         float32 = tensor.type == schema.TensorType.FLOAT32
         return [] if float32 else [f"tensor {name} is not float32 in the file"]
     if tensor.type != schema.TensorType.INT8:
         return [f"tensor {name} is not int8 in the file"]
     scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
-    if (scale, zero_point) != (format.scale, format.zero_point):
-        planned = f"{format.scale:g} and {format.zero_point}"
-        return [f"tensor {name} has scale {scale:g} and zero point {zero_point}, planned were {planned}"]
+    if (scale, zero_point) != (planned.scale, planned.zero_point):
+        wanted = f"{planned.scale:g} and {planned.zero_point}"
+        return [f"tensor {name} has scale {scale:g} and zero point {zero_point}, planned were {wanted}"]
     return []
 
 

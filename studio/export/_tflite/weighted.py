@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from studio.export._tflite import activation
@@ -86,7 +88,7 @@ def conv_transpose(writer: Writer, operation: Operation) -> None:
 
 def _emit(
     writer: Writer, operation: Operation, code: str, inputs: list[int], axes: lay.Axes, version: int, options: str,
-    settings: dict[str, int],
+    settings: Mapping[str, int],
 ) -> None:  # fmt: skip
     """Write the operator with its clamp fused, or behind it where no fused activation is exact."""
     found = activation.fused(operation)
@@ -132,5 +134,3 @@ def _parameters(writer: Writer, operation: Operation, weight: np.ndarray, axis: 
     kernel = writer.file.constant(f"{layer}.weight", weight, scales, axis=axis)
     product = np.float32(source.scale) * scales
     return [kernel, writer.file.constant(f"{layer}.bias", operation.weights.bias.astype(np.int32), product)]
-
-

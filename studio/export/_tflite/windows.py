@@ -101,12 +101,12 @@ def max_pool(writer: Writer, operation: Operation) -> None:
     place = geometry(operation, shape, writer.shape(operation.output))
     source = writer.take(operation.inputs[0], axes)
     if place.explicit:
-        format = operation.input_formats[0]
-        lowest = float(LOWEST) if format is None else -128.0
-        zeros_do = format is not None and format.zero_point == -128
+        stored = operation.input_formats[0]
+        lowest = float(LOWEST) if stored is None else -128.0
+        zeros_do = stored is not None and stored.zero_point == -128
         pairs = (0, *place.around, 0)
         name = f"{operation.output}:padded"
-        source = surround(writer, source, format, pairs, name, None if zeros_do else lowest)
+        source = surround(writer, source, stored, pairs, name, None if zeros_do else lowest)
     _pool(writer, operation, "MAX_POOL_2D", source, place, axes)
 
 

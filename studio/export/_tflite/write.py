@@ -73,9 +73,9 @@ def _input(writer: Writer, name: str) -> str:
     readers = [op for op in program.operations if name in op.inputs]
     integer = [op for op in readers if op.kind == "quantize"]
     tensor = integer[0].output if len(readers) == len(integer) == 1 else name
-    shape, format = program.tensors[name].shape, program.tensors[tensor].format
+    shape = program.tensors[name].shape
     axes = _input_axes(program, name)
-    index = writer.like(format, lay.dimensions(shape, axes), name)
+    index = writer.like(writer.format(tensor), lay.dimensions(shape, axes), name)
     writer.put(tensor, index, lay.of_axes(shape, axes))
     writer.places[name] = writer.values[tensor]
     return tensor
@@ -132,5 +132,5 @@ def _end(writer: Writer, name: str, taken: list[int]) -> int:
     index = writer.take(name, axes)
     if index in taken:
         index = writer.copied(name, index)
-    writer.values[name] = type(value)(index, shape, lay.of_axes(shape, axes))
+    writer.put(name, index, lay.of_axes(shape, axes))
     return index

@@ -14,6 +14,9 @@ from studio.export._tflite.layout import Axes, Layout, Shape
 from studio.export._tflite.model_file import ModelFile
 from studio.lowering.program import Operation, Program, TensorFormat
 
+FIXED_BATCH = ("conv_transpose",)
+"""Kinds whose operator holds the whole shape of its output: samples run singly then."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -33,7 +36,7 @@ class Writer:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.file = ModelFile(program.free_batch)
+        self.file = ModelFile(program.free_batch and not any(op.kind in FIXED_BATCH for op in program.operations))
         self.values: dict[str, Value] = {}
         self.constants: dict[str, np.ndarray] = {}  # of the program, laid out where they are used
         self._moved: dict[tuple[int, Layout, Shape], int] = {}
@@ -144,7 +147,7 @@ class Writer:
         return self._reshaped(source, self._same(name, source, dimensions))
 
     def _reshaped(self, source: int, output: int) -> int:
-        free, dimensions = self.program.free_batch, self.file.shape(output)
+        free, dimensions = self.file.free_batch, self.file.shape(output)
         shape = np.array([-1 if free else dimensions[0], *dimensions[1:]], np.int32)
         return self.file.operator(
             "RESHAPE", [source, self.file.integers(shape.tolist())], output, 1, "ReshapeOptions", newShape=shape
@@ -158,7 +161,7 @@ class Writer:
         return self.file.copy_of(source, self.unused(name), dimensions)
 
     def metadata(self, description: Mapping[str, Any], inputs: list[str], outputs: list[str]) -> bytes:
-        """JSON that says how tensors lie, and the caller's description; layouts that follow from the shape are left out.
+        """JSON that says how tensors lie, and the caller's description; what the shape says already is left out.
 
         What the file has with four axes is channels last, anything else lies as in the program.
         """
@@ -167,7 +170,7 @@ class Writer:
             "inputs": [self._border(name) for name in inputs],
             "outputs": [self._border(name) for name in outputs],
             "layouts": places,
-            "free_batch": self.program.free_batch,
+            "free_batch": self.file.free_batch,
             **description,
         }
         return json.dumps(content, separators=(",", ":")).encode()
