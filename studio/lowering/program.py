@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studio.network.operators import Operator
+if TYPE_CHECKING:
+    from studio.network.operators import Operator
 
 
 @dataclass(frozen=True)
