@@ -124,7 +124,7 @@ def kib(size: float) -> str:
 
 def percent(value: float | None) -> str:
     """Fraction as per cent with two decimals, or a dash."""
-    return "–" if value is None else f"{100 * value:.2f} %"  # noqa: RUF001
+    return "–" if value is None else f"{100 * value:.2f} %"
 
 
 def count(value: float) -> str:

@@ -62,4 +62,4 @@ def print_selectors(found: dict[str, Any]) -> None:
 
 
 def _fixed(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"  # noqa: RUF001
+    return "–" if value is None else f"{value:.3f}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt, Signal
 
-from studio.session import Session
+if TYPE_CHECKING:
+    from studio.session import Session
+
 
 SIGNALS = (
     "plan_changed", "cost_changed", "estimate_changed", "result_changed", "history_changed", "progress_changed",

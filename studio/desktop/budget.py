@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
@@ -10,7 +11,9 @@ from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
 from studio.core.result import Cost, Result
 from studio.desktop.gauge import Gauge, Reading
 from studio.engine.score import TITLES
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 LIMITS = (
     ("accuracy", "Least accuracy in per cent (0 = no limit)", 100.0, 1),
@@ -89,11 +92,11 @@ class BudgetBar(QWidget):
             return base
         limit = self.limits.get(name)
         top = max(before, now, limit * scale if limit else 0) * 1.05 or 1.0
-        ratio = f" · {before / now:.1f}×" if now else ""  # noqa: RUF001
+        ratio = f" · {before / now:.1f}×" if now else ""
         figure = f"{now / scale:,.1f}" if now / scale < 100 else f"{now / scale:,.0f}"
         found = replace(
             base, state=state, state_text=text, value=f"{figure} {unit}", share=now / top, float_share=before / top,
-            float_text=f"float {before / scale:,.0f}{ratio}" if before / scale >= 10 else f"float {before / scale:.2f}{ratio}",
+            float_text=f"float {before / scale:,.{0 if before / scale >= 10 else 2}f}{ratio}",
         )  # type: ignore[arg-type]  # fmt: skip
         if limit:
             missed = now > limit * scale
@@ -106,7 +109,7 @@ class BudgetBar(QWidget):
         title = TITLES[session.engine.metric].split(" to ")[0].split(" with ")[0]
         found = Reading(title)
         if session.data is None:
-            return replace(found, state_text="no data: open some", value="–")  # noqa: RUF001
+            return replace(found, state_text="no data: open some", value="–")
         current = session.plan.key
         shown = session.measured.get(current)
         if shown is not None:
@@ -119,7 +122,7 @@ class BudgetBar(QWidget):
         count = f"{result.samples:,}" if result.complete else f"{result.samples:,} of {result.total:,}"
         text = f"{count} samples, ±{100 * spread:.1f}"
         before = base.value if base is not None else None
-        delta = f" · {100 * result.delta:+.2f} pt".replace("-", "−") if result.delta is not None else ""  # noqa: RUF001
+        delta = f" · {100 * result.delta:+.2f} pt".replace("-", "−") if result.delta is not None else ""
         low = min(0.5, result.value, before or 1.0) * 0.9
         place = lambda v: (v - low) / (1.0 - low)  # noqa: E731
         found = replace(

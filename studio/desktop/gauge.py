@@ -21,7 +21,7 @@ class Reading:
     title: str
     state: State = "empty"
     state_text: str = ""
-    value: str = "–"  # noqa: RUF001
+    value: str = "–"
     float_text: str = ""
     share: float = 0.0
     float_share: float | None = None

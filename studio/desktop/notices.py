@@ -95,7 +95,7 @@ class _Line(QFrame):
         t = theme.tokens()
         color = {"info": t.accent, "warning": t.warn, "error": t.bad}[notice.level]
         self.setStyleSheet(f"_Line {{ background: {t.panel}; border: 1px solid {color}; border-radius: 4px; }}")
-        sign = QLabel({"info": "i", "warning": "⚠", "error": "✕"}[notice.level])  # noqa: RUF001
+        sign = QLabel({"info": "i", "warning": "⚠", "error": "✕"}[notice.level])
         sign.setStyleSheet(f"color: {color}; font-weight: 600;")
         text = QLabel(notice.text)
         text.setWordWrap(True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.result import Cost, Result
-from studio.engine.engine import Engine, Progress
+
+if TYPE_CHECKING:
+    from studio.engine.engine import Engine, Progress
 
 CHUNKS = 5
 """Chunks of the fixed subset that the table is measured on (250 samples)."""

@@ -27,6 +27,7 @@ class Opened:
     train: str | None = None
     samples: int | None = None
     seed: int = 0
+    expected: float | None = None  # accuracy that the float model is known to have, 0..1
 
 
 @dataclass(frozen=True)

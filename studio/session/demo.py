@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studio.core import paths
 from studio.core.plan import Attention, Plan
 from studio.session.opening import open_session
-from studio.session.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 
 def open_demo(plan: Plan | None = None, progress: Callable[[str, int, int], None] | None = None) -> Session:

@@ -31,11 +31,13 @@ def open_session(
     train: Path | str | None = None,
     samples: int | None = None,
     seed: int = 0,
+    expected: float | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Session:
     """Open a model file, with evaluation, calibration and training data where given.
 
+    `expected`: accuracy that the float model is known to have, 0..1; a value far below it is said first.
     Raises StudioError that names file, place and remedy; Cancelled when `stop()` says so.
     """
     say = _reporter(progress, stop)
@@ -66,7 +68,15 @@ def open_session(
     say("Starting the preview", 3)
     stored = sources["evaluation"].preprocess.to_json() if "evaluation" in sources else None
     opened = autosave.Opened(
-        _absolute(model), _absolute(data), stored, label, _absolute(calibration), _absolute(train), samples, seed
+        _absolute(model),
+        _absolute(data),
+        stored,
+        label,
+        _absolute(calibration),
+        _absolute(train),
+        samples,
+        seed,
+        expected,
     )
     session = Session(opened, original, engine, plan)
     if warning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from studio.core.technique import Stage
 from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
-from studio.engine.resolve import canonical
+from studio.engine.resolve import canonical, check_model
 from studio.engine.sensitivity import SensitivityTable, estimate, measure_layers
 from studio.network.network import Network
 from studio.session import autosave
@@ -198,6 +199,21 @@ class Session:
         points = None if on.value is None or off.value is None else on.value - off.value
         return Effect(size, points, on.samples)
 
+    def doubt(self) -> str | None:
+        """Say what is probably wrong before any compression: preprocessing or labels, by the float accuracy."""
+        known = self.float_result
+        if known is None or known.value is None or known.interval is None or known.metric != "top1":
+            return None
+        low, high = known.interval
+        text = f"The float model itself is right on {100 * known.value:.1f} % of {known.samples:,} samples"
+        remedy = "Preprocessing or labels are probably wrong: check Data before you compress anything."
+        classes = math.prod(self.graph.layer(self.graph.outputs[0]).output_shape[1:])
+        if classes > 1 and low <= 1.5 / classes:
+            return f"{text}, about as often as guessing would be ({100 / classes:.1f} %). {remedy}"
+        if self.opened.expected is not None and high < self.opened.expected - 0.02:
+            return f"{text}, but {100 * self.opened.expected:.1f} % were expected. {remedy}"
+        return None
+
     def wait(self, timeout: float | None = None) -> Session:
         """Block until the current plan is measured on all samples; raises what went wrong."""
         self.lane.wait(timeout)
@@ -315,6 +331,16 @@ class Session:
         from studio.session.opening import identity
 
         replace(self.plan, model=identity(self)).save(path)
+
+    def load_plan(self, path: Path | str) -> None:
+        """Apply a plan file; raises FileError, PlanError or Refused, and the old plan then stays."""
+        from studio.session.opening import weights_identity
+
+        plan = Plan.load(path)
+        warning = check_model(plan, self.graph, weights_identity(self.original))
+        if warning:
+            self.notice.emit(Notice("warning", warning))
+        self.set_plan(replace(plan, model=None), f"plan {Path(path).name}")
 
     def _load_blame(self) -> None:
         known = autosave.load_sensitivity(self.opened)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -19,7 +20,9 @@ from PySide6.QtWidgets import (
 
 from studio.core.plan import Step
 from studio.engine.sensitivity import CASES, SensitivityRow
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 COLUMNS = ("Layer", "alone", "spared", "samples", "Cure")
 
@@ -104,7 +107,7 @@ class BlamePanel(QWidget):
             self._fill(i, row, table.find(row.layer, row.case, "spared"), table.samples)
 
     def _fill(self, i: int, row: SensitivityRow, spared: SensitivityRow | None, samples: int) -> None:
-        texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–", f"{samples}"]  # noqa: RUF001
+        texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–", f"{samples}"]
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setData(Qt.ItemDataRole.UserRole, row.layer)
@@ -135,4 +138,4 @@ class BlamePanel(QWidget):
 
 
 def _points(delta: float) -> str:
-    return f"{100 * delta:+.2f} pt".replace("-", "−")  # noqa: RUF001
+    return f"{100 * delta:+.2f} pt".replace("-", "−")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.core.graph import Layer
 from studio.core.technique import Stage
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from studio.core.plan import Plan, Step
 from studio.desktop.network.figures import points_lost
 from studio.desktop.network.lanes import Lanes, lanes_of
 from studio.desktop.network.rows import Row, block_names, rows_of
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 HEIGHTS = {"card": 46, "slim": 26, "header": 30, "block": 46}
 GAP = 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPen, QWheelEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
@@ -11,7 +13,9 @@ from studio.desktop.network.graph_model import HEIGHTS, GraphModel
 from studio.desktop.network.lanes import Lane
 from studio.desktop.network.row_painter import RowPainter
 from studio.desktop.network.thumbnails import Thumbnails
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 LANE_WIDTH = 22
 SPINE_X = 14

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -26,8 +27,10 @@ from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
 from studio.desktop.network.charts import ImportanceChart, WeightChart
 from studio.desktop.network.technique_card import TechniqueCard
-from studio.session import Session
 from studio.session.events import Effect
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 BINS = 121
 MOVES = itertools.count()
@@ -182,7 +185,7 @@ class Inspector(QScrollArea):
         others = len(self._names) - 1
         self.title.setText(layer.name + (f"  and {others} more" if others > 0 else ""))
         self.title.setToolTip(layer.source)
-        shape = "×".join(map(str, layer.output_shape[1:]))  # noqa: RUF001
+        shape = "×".join(map(str, layer.output_shape[1:]))
         self.detail.setText(f"{layer.detail} · {shape}")
         self._charts.setVisible(layer.weighted)
         self._techniques.setVisible(layer.weighted)

@@ -76,7 +76,7 @@ class LayerModel(QAbstractTableModel):
 
 def _text(column: int, value: Any) -> str:
     if value is None:
-        return "float" if column == 5 else "–"  # noqa: RUF001
+        return "float" if column == 5 else "–"
     formats = {2: "{:,}", 4: "{:,.1f}", 6: "{:.0f} %", 7: "{:.1f}", 8: "{:.2f}"}
     if column == 3:
         return count(value)

@@ -111,7 +111,7 @@ class RowPainter:
             title, detail, macs = f"    {row.title}", f"{len(weighted)} layers", sum(n.macs for n in weighted)
         self._two_lines(p, rect, x, w, title, detail)
         x, w = place["output"]
-        out = "×".join(map(str, last.output_shape[1:]))  # noqa: RUF001
+        out = "×".join(map(str, last.output_shape[1:]))
         self._two_lines(p, rect, x, w, out, f"{count(macs)} MACs", fonts.mono())
 
     def _two_lines(
@@ -230,7 +230,7 @@ class RowPainter:
 
 def shape(row: Row) -> str:
     """Output shape of a row without its batch."""
-    return "×".join(map(str, row.layers[-1].output_shape[1:]))  # noqa: RUF001
+    return "×".join(map(str, row.layers[-1].output_shape[1:]))
 
 
 def count(value: float) -> str:

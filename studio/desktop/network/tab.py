@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
@@ -27,8 +29,10 @@ from studio.desktop.network.inspector import Inspector
 from studio.desktop.network.layer_table import LayerTable
 from studio.desktop.network.minimap import Minimap
 from studio.desktop.network.tradeoff import TradeoffPlot
-from studio.session import Session
 from studio.session.events import Effect, Measured
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 
 class NetworkTab(QWidget):
@@ -72,7 +76,7 @@ class NetworkTab(QWidget):
         self._zoom_label.setAlignment(Qt.AlignmentFlag.AlignCenter)
         fit = _button("Fit all", "Show the whole network (Ctrl+0)", "Ctrl+0", self.graph.fit)
         grid.addWidget(fit, 1, 0, 1, 3)
-        grid.addWidget(_tool("−", "Zoom out (Ctrl+−)", "Ctrl+-", lambda: self.graph.step_zoom(-1)), 2, 0)  # noqa: RUF001
+        grid.addWidget(_tool("−", "Zoom out (Ctrl+−)", "Ctrl+-", lambda: self.graph.step_zoom(-1)), 2, 0)
         grid.addWidget(self._zoom_label, 2, 1)
         grid.addWidget(_tool("+", "Zoom in (Ctrl++)", "Ctrl++", lambda: self.graph.step_zoom(1)), 2, 2)
         row.addWidget(side)

@@ -105,8 +105,8 @@ class TechniqueCard(QFrame):
         if effect is None or not self._on:
             self.effect.setText("off" if not self._on and not self.reason.text() else "")
             return
-        points = "" if effect.points is None else f"<br>{100 * effect.points:+.2f} pt".replace("-", "−")  # noqa: RUF001
-        size = f"{effect.bytes / 1024:+,.1f} KiB".replace("-", "−")  # noqa: RUF001
+        points = "" if effect.points is None else f"<br>{100 * effect.points:+.2f} pt".replace("-", "−")
+        size = f"{effect.bytes / 1024:+,.1f} KiB".replace("-", "−")
         color = theme.tokens().bad if effect.bytes > 0 else theme.tokens().text
         self.effect.setText(f'<b style="color:{color}">{size}</b>{points}')
         self.effect.setToolTip(f"Whole model with this step minus without it, on {effect.samples} samples")

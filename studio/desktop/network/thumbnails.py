@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Condition, Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from studio.core.errors import StudioError
 from studio.desktop.network.figures import LayerRow, row_of
-from studio.session import Session
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 BINS = 31
 CRITERION = "l2"

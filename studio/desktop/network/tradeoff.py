@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
@@ -13,8 +14,10 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from studio.core.result import Result
 from studio.desktop import theme
 from studio.desktop.theme import fonts
-from studio.session import Session
 from studio.session.events import Measured
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 34
 NEAR = 9.0

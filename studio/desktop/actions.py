@@ -1,0 +1,159 @@
+"""Every command of the window with its icon, key and tooltip: tool bar, menu and help are made from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.core import paths
+from studio.desktop import icons, theme
+
+if TYPE_CHECKING:
+    from studio.desktop.window import MainWindow
+
+OTHER_KEYS = (
+    ("Up, Down", "previous, next layer"), ("Shift+click, Ctrl+click", "select several layers"),
+    ("Ctrl+A", "select all layers"), ("Space, double click", "open or collapse a block"),
+    ("Ctrl+F", "find a layer"), ("M", "show or hide the minimap"), ("Ctrl+wheel, Ctrl++, Ctrl+-", "zoom"),
+    ("Ctrl+0", "show the whole network"), ("Ctrl+L", "leave the layer in float"),
+    ("Ctrl+B", "measure each layer's share"), ("Ctrl+P", "pause measuring"), ("Ctrl+.", "cancel what runs"),
+)  # fmt: skip
+
+
+class Actions:
+    """Actions of a window by name."""
+
+    def __init__(self, window: MainWindow) -> None:
+        self._window = window
+        self._icons: dict[str, str] = {}
+        self.by_name: dict[str, QAction] = {}
+        bar = QToolBar("Tools")
+        bar.setObjectName("tools")
+        bar.setMovable(False)
+        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        window.addToolBar(bar)
+        self.bar = bar
+        w = window
+        self._add("open", "Open", "Ctrl+O", "Open a network and its data", lambda: w.ask_open())
+        self._add("demo", "Demo", "Ctrl+D", "Open the bundled demo", w.open_demo)
+        self._add("home", "Start page", "Ctrl+Home", "Back to the start page", w.go_home, icon="left", shown=False)
+        bar.addSeparator()
+        self._add("undo", "", QKeySequence.StandardKey.Undo, "Undo", w.undo)
+        self._add("redo", "", "Ctrl+Shift+Z", "Redo", w.redo)
+        bar.addSeparator()
+        self.preset = QComboBox()
+        self.preset.setObjectName("preset")
+        self.preset.setAccessibleName("Preset")
+        self.preset.setToolTip("Give all layers a shipped plan (Ctrl+1 for the first)")
+        self.preset.addItem("Preset ...", None)
+        for file in sorted(paths.resource("presets").glob("*.json")):
+            self.preset.addItem(file.stem, file.stem)
+        self.preset.activated.connect(self._preset)
+        bar.addWidget(self.preset)
+        self._add("preset1", "First preset", "Ctrl+1", "Apply the first preset", lambda: self._preset(1), icon="data",
+                  shown=False)  # fmt: skip
+        bar.addSeparator()
+        self._add("plan_open", "Open plan", "Ctrl+Shift+O", "Apply a plan file", w.load_plan, icon="open", shown=False)
+        self._add("plan_save", "Save plan", "Ctrl+S", "Write the plan to a file", w.save_plan, icon="data")
+        self._add("netron", "Netron", "Ctrl+N", "Show the network file in Netron", w.show_netron, icon="network")
+        spacer = QWidget()
+        spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        bar.addWidget(spacer)
+        self._add("size", "", "Ctrl+Shift+P", "Type for a projector", w.set_presenter, checkable=True)
+        self._add("theme", "", "Ctrl+T", "Light or dark", lambda: w.set_dark(not theme.is_dark()))
+        self._add("help", "", "F1", "Keys and help", self.show_help)
+        self._add("export", "Export...", "Ctrl+E", "Write files for devices and check them", w.export)
+        self._add("tab1", "Network tab", "Alt+1", "Show the network", lambda: w.tabs.setCurrentIndex(0), icon="network",
+                  shown=False)  # fmt: skip
+        self._add("tab2", "Attention tab", "Alt+2", "Show the attention stage", lambda: w.tabs.setCurrentIndex(1),
+                  icon="attention", shown=False)  # fmt: skip
+        self._add(
+            "quit", "Quit", QKeySequence.StandardKey.Quit, "Close the studio", w.close, icon="cancel", shown=False
+        )
+        self.refresh()
+
+    def _add(
+        self, name: str, text: str, keys: str | QKeySequence.StandardKey, tip: str, act: Callable[..., object], *,
+        icon: str | None = None, shown: bool = True, checkable: bool = False,
+    ) -> None:  # fmt: skip
+        action = QAction(text or tip, self._window)
+        action.setShortcut(QKeySequence(keys))
+        action.setToolTip(f"{tip} ({action.shortcut().toString()})")
+        action.setCheckable(checkable)
+        self._icons[name] = icon or name
+        action.setIcon(icons.icon(self._icons[name]))
+        action.triggered.connect(act if checkable else lambda _=False: act())
+        self._window.addAction(action)
+        self.by_name[name] = action
+        if shown:
+            self.bar.addAction(action)
+            button = self.bar.widgetForAction(action)
+            button.setObjectName(f"tool-{name}")
+            button.setAccessibleName(tip)
+            if not text:
+                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)  # type: ignore[attr-defined]
+
+    def refresh(self) -> None:
+        """Enable what can be done now and say what undo would take back."""
+        session = self._window.session
+        undo = session.undo_label if session else None
+        redo = session.redo_label if session else None
+        for name, label in (("undo", undo), ("redo", redo)):
+            action = self.by_name[name]
+            action.setEnabled(label is not None)
+            keys = action.shortcut().toString()
+            action.setToolTip(f"{name.capitalize()}{': ' + label if label else ''} ({keys})")
+        for name in ("plan_open", "plan_save", "netron", "export", "home", "preset1"):
+            self.by_name[name].setEnabled(session is not None)
+        self.preset.setEnabled(session is not None)
+
+    def retint(self) -> None:
+        """Draw all icons in the colours of the theme."""
+        for name, action in self.by_name.items():
+            action.setIcon(icons.icon(self._icons[name]))
+
+    def _preset(self, index: int) -> None:
+        name = self.preset.itemData(index)
+        self.preset.setCurrentIndex(0)
+        if name:
+            self._window.use_preset(name)
+
+    def show_help(self) -> None:
+        """Show all keys."""
+        dialog = QDialog(self._window)
+        dialog.setObjectName("help")
+        dialog.setWindowTitle("Keys")
+        dialog.resize(560, 640)
+        rows = [(a.shortcut().toString(), a.toolTip().rsplit(" (", 1)[0]) for a in self.by_name.values()]
+        rows += list(OTHER_KEYS)
+        table = QTableWidget(len(rows), 2)
+        table.setHorizontalHeaderLabels(["Key", "What it does"])
+        table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        table.setColumnWidth(0, 220)
+        table.verticalHeader().hide()
+        table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        for i, (keys, text) in enumerate(rows):
+            table.setItem(i, 0, QTableWidgetItem(keys))
+            table.setItem(i, 1, QTableWidgetItem(text))
+        hint = QLabel("Solid numbers were measured or counted; hatched ones are estimates.")
+        hint.setObjectName("secondary")
+        layout = QVBoxLayout(dialog)
+        layout.addWidget(table)
+        layout.addWidget(hint)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()

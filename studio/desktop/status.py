@@ -1,0 +1,77 @@
+"""Status bar: what runs, how far it is, pause and cancel; what the numbers come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWidget
+
+from studio.desktop import icons
+from studio.session.events import Progress
+
+if TYPE_CHECKING:
+    from studio.session import Session
+
+
+class StatusBar(QStatusBar):
+    """`paused(bool)`, `cancelled()`."""
+
+    paused = Signal(bool)
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeGripEnabled(False)
+        self.setFixedHeight(30)
+        self.text = QLabel("Ready")
+        self.bar = QProgressBar()
+        self.bar.setFixedWidth(140)
+        self.bar.setTextVisible(False)
+        self.count = QLabel()
+        self.pause = QPushButton(icons.icon("pause"), "Pause")
+        self.pause.setCheckable(True)
+        self.pause.setToolTip("Hold measuring on more samples (Ctrl+P)")
+        self.pause.setShortcut("Ctrl+P")
+        self.pause.toggled.connect(self._pause)
+        self.cancel = QPushButton(icons.icon("cancel"), "Cancel")
+        self.cancel.setToolTip("Stop what runs; the last answers stay (Ctrl+.)")
+        self.cancel.setShortcut("Ctrl+.")
+        self.cancel.clicked.connect(self.cancelled)
+        self.facts = QLabel()
+        for widget in (self.text, self.bar, self.count, self.pause, self.cancel):
+            self.addWidget(widget)
+        for button in (self.pause, self.cancel):
+            button.setStyleSheet("min-height: 16px; padding: 0 8px;")
+        self.addPermanentWidget(self.facts)
+        self.show_progress(None)
+
+    def show_progress(self, progress: Progress | None) -> None:
+        """Show work that runs, or that nothing does."""
+        for widget in (self.bar, self.count, self.cancel):
+            widget.setVisible(progress is not None)
+        self.pause.setVisible(progress is not None or self.pause.isChecked())
+        if progress is None:
+            self.text.setText("Preview up to date" if self.facts.text() else "Ready")
+            return
+        self.text.setText(progress.title)
+        self.bar.setRange(0, progress.total)
+        self.bar.setValue(progress.done)
+        self.count.setText(f"{progress.done:,} of {progress.total:,}" if progress.total else "")
+
+    def show_session(self, session: Session | None) -> None:
+        """Show data and calibration of a session."""
+        if session is None or session.data is None:
+            self.facts.setText("no data" if session else "")
+            return
+        info = session.calibration_info
+        text = f"{session.data.name}, {session.data.count:,} samples"
+        if info is not None:
+            same = ", the evaluation data itself" if info.same_as_evaluation else f" from {info.source} data"
+            text += f" · ranges from {info.samples} samples{same}"
+        self.facts.setText(text)
+
+    def _pause(self, on: bool) -> None:
+        self.pause.setText("Go on" if on else "Pause")
+        self.pause.setIcon(icons.icon("play" if on else "pause"))
+        self.paused.emit(on)

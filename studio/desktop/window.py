@@ -1,0 +1,359 @@
+"""The main window: tool bar, budget bar, tabs, status bar; one session at a time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QLabel,
+    QMainWindow,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.core import paths
+from studio.core.plan import Plan
+from studio.core.result import Cost, Result
+from studio.desktop import fonts, recents, theme
+from studio.desktop.actions import Actions
+from studio.desktop.attention import AttentionTab
+from studio.desktop.bridge import Bridge
+from studio.desktop.budget import BudgetBar
+from studio.desktop.network.tab import NetworkTab
+from studio.desktop.notices import NoticeBar, Notices
+from studio.desktop.opening import OpenDialog, Opener
+from studio.desktop.start_page import StartPage
+from studio.desktop.status import StatusBar
+from studio.session import autosave
+from studio.session.autosave import Opened
+from studio.session.events import Notice, Progress
+
+if TYPE_CHECKING:
+    from studio.session import Session
+
+COMPACT = (1300, 780)
+"""Width and height below which the compact layout holds."""
+
+
+class MainWindow(QMainWindow):
+    """Everything a person sees; `open_model` and `open_demo` are also what the command line calls."""
+
+    def __init__(self, notices: Notices) -> None:
+        super().__init__()
+        self.setObjectName("main")
+        self.setWindowTitle("Edge Compression Studio")
+        self.setMinimumSize(1280, 720)
+        self.setAcceptDrops(True)
+        self.session: Session | None = None
+        self.bridge: Bridge | None = None
+        self.notices = notices
+        self.opener = Opener(self)
+        self._doubted = False
+        self._build()
+        self.actions_ = Actions(self)
+        self._connect()
+        self._restore_layout()
+        QTimer.singleShot(0, self.offer_recovery)
+
+    def _build(self) -> None:
+        self.notice_bar = NoticeBar()
+        self.start = StartPage()
+        self.budget = BudgetBar()
+        self.network = NetworkTab()
+        self.attention = AttentionTab()
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.network, "Network")
+        self.tabs.addTab(self.attention, "Attention")
+        self.caption = QLabel()
+        self.caption.setObjectName("secondary")
+        self.caption.setContentsMargins(0, 0, 12, 0)
+        self.tabs.setCornerWidget(self.caption)
+        work = QWidget()
+        layout = QVBoxLayout(work)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.budget)
+        layout.addWidget(self.tabs, 1)
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.start)
+        self.stack.addWidget(work)
+        whole = QWidget()
+        outer = QVBoxLayout(whole)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(self.notice_bar)
+        outer.addWidget(self.stack, 1)
+        self.setCentralWidget(whole)
+        self.status = StatusBar()
+        self.setStatusBar(self.status)
+
+    def _connect(self) -> None:
+        self.notices.told.connect(self.notice_bar.show_notice)
+        self.start.open_asked.connect(self.ask_open)
+        self.start.demo_asked.connect(self.open_demo)
+        self.start.model_dropped.connect(lambda path: self.ask_open(Opened(path)))
+        self.start.recent_asked.connect(lambda recent: self.open_model(recent.opened))
+        self.opener.opened.connect(self._opened)
+        self.opener.failed.connect(self._failed)
+        self.opener.progress.connect(lambda *p: self.status.show_progress(Progress(*p, unit="steps")))
+        self.network.failed.connect(self.notices.tell_error)
+        self.budget.flash_limit_changed.connect(self.network.tradeoff.set_limit)
+        self.status.paused.connect(lambda on: self.session and self.session.pause(on))
+        self.status.cancelled.connect(self.cancel)
+
+    # -- opening and closing ----------------------------------------------------------------------
+
+    def ask_open(self, opened: Opened | None = None) -> None:
+        """Ask for a network and its data, then open it."""
+        dialog = OpenDialog(opened or (self.session.opened if self.session else None), self)
+        if dialog.exec() == QDialog.DialogCode.Accepted and dialog.result_opened is not None:
+            self.open_model(dialog.result_opened)
+
+    def open_model(self, opened: Opened, plan: Plan | Path | str | None = None) -> None:
+        """Open beside the main thread; what is open stays until it has worked."""
+        self._start_opening(opened, plan, f"Opening {Path(opened.model).name}")
+
+    def open_demo(self) -> None:
+        """Open the bundled demo."""
+        self._start_opening(None, None, "Opening the demo")
+
+    def _start_opening(self, opened: Opened | None, plan: Any, title: str) -> None:
+        if self.opener.busy:
+            return
+        self.notice_bar.clear()
+        self.status.show_progress(Progress(title, 0, 0))
+        self.opener.start(opened, plan)
+
+    def _failed(self, error: Exception) -> None:
+        from studio.core.errors import Cancelled
+
+        self.status.show_progress(None)
+        if not isinstance(error, Cancelled):
+            self.notices.tell_error(error)
+
+    def _opened(self, session: Session) -> None:
+        self._drop_session()
+        self.session, self._doubted = session, False
+        self.bridge = Bridge(session, self)
+        for name, receiver in (
+            ("plan_changed", self._plan_changed), ("cost_changed", self._cost_changed),
+            ("estimate_changed", self._estimate_changed), ("result_changed", self._result_changed),
+            ("history_changed", self.actions_.refresh), ("progress_changed", self.status.show_progress),
+            ("notice", self.notice_bar.show_notice), ("blame_changed", self.network.blame_changed),
+            ("effect_changed", self.network.effect_changed),
+        ):  # fmt: skip
+            self.bridge.on(name, receiver)
+        self.budget.set_session(session)
+        self.network.set_session(session)
+        self.attention.set_session(session)
+        self.status.show_session(session)
+        self.actions_.refresh()
+        graph = session.graph
+        weighted = f"{len(graph.weighted)} layers · {graph.parameters / 1000:,.0f} k parameters"
+        self.caption.setText(f"<b>{session.path.name}</b> · {weighted}")
+        self.setWindowTitle(f"{session.path.name} – Edge Compression Studio")
+        self.stack.setCurrentIndex(1)
+        self.network.graph.setFocus()
+        for notice in session.opening_notices:
+            self.notice_bar.show_notice(notice)
+        if session.data is None:
+            action = ("Choose data", lambda: self.ask_open(session.opened))
+            self.notice_bar.show_notice(Notice("warning", "Accuracy and export need data: none was given."), action)
+        recents.remember(recents.Recent(session.opened, time.time()))
+        # Answers that came before the bridge was there.
+        session.lane.want(session.plan)
+
+    def _drop_session(self) -> None:
+        if self.session is None:
+            return
+        self._remember()
+        if self.bridge is not None:
+            self.bridge.close()
+        self.network.set_session(None)
+        self.attention.set_session(None)
+        self.session.close()
+        self.session = None
+
+    def _remember(self) -> None:
+        session = self.session
+        if session is None:
+            return
+        known = session.measured.get(session.plan.key)
+        before = session.float_cost_known
+        value = known.result.value if known else None
+        size = known.result.cost.flash_bytes if known else None
+        was = before.flash_bytes if before else None
+        recents.remember(recents.Recent(session.opened, time.time(), size, was, value))
+
+    def go_home(self) -> None:
+        """Back to the start page; the session is closed in order."""
+        self._drop_session()
+        self.budget.set_session(None)
+        self.status.show_session(None)
+        self.status.show_progress(None)
+        self.start.refresh()
+        self.stack.setCurrentIndex(0)
+        self.setWindowTitle("Edge Compression Studio")
+        self.actions_.refresh()
+
+    def offer_recovery(self) -> None:
+        """Say that work of a killed app can come back."""
+        for found in autosave.recoverable()[:1]:
+            name = Path(found.opened.model).name
+            text = f"{name} was open when the studio ended ({recents.when_text(found.saved)}). Its plan was saved."
+
+            def restore(_: bool = False, found: autosave.Recovered = found) -> None:
+                self.open_model(found.opened, found.plan)
+
+            self.notice_bar.show_notice(Notice("info", text), ("Restore", restore))
+
+    # -- what the session tells -------------------------------------------------------------------
+
+    def _plan_changed(self, old: Plan, new: Plan) -> None:
+        self.network.plan_changed(old, new)
+        self.attention.plan_changed(old, new)
+        self.budget.refresh()
+        self.status.show_session(self.session)
+
+    def _cost_changed(self, plan: Plan, cost: Cost) -> None:
+        if self.session is not None and plan == self.session.plan:
+            self.budget.cost_changed(cost)
+            self.network.cost_changed(plan, cost)
+
+    def _estimate_changed(self, result: Result) -> None:
+        self.budget.estimate_changed(result)
+        self.network.estimate_changed(result)
+
+    def _result_changed(self, result: Result) -> None:
+        self.budget.refresh()
+        self.network.result_changed(result)
+        doubt = self.session.doubt() if self.session and not self._doubted else None
+        if doubt is not None and self.session is not None:
+            self._doubted = True
+            opened = self.session.opened
+            self.notice_bar.show_notice(Notice("warning", doubt), ("Data...", lambda: self.ask_open(opened)))
+
+    # -- commands ---------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back the last change of the plan."""
+        if self.session is not None:
+            self.session.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if self.session is not None:
+            self.session.redo()
+
+    def cancel(self) -> None:
+        """Stop what runs."""
+        self.opener.stop()
+        if self.session is not None:
+            self.session.cancel()
+
+    def use_preset(self, name: str) -> None:
+        """Give the whole network a shipped plan."""
+        if self.session is None:
+            return
+        from dataclasses import replace
+
+        plan = Plan.load(paths.resource("presets") / f"{name}.json")
+        kept = replace(plan, calibration=self.session.plan.calibration, attention=self.session.plan.attention)
+        self.session.set_plan(kept, f"preset {name}")
+
+    def save_plan(self) -> None:
+        """Ask for a file and write the plan."""
+        if self.session is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(self, "Save plan", "plan.json", "Plans (*.json)")
+        if path:
+            self._guarded(lambda: self.session and self.session.save_plan(path))
+
+    def load_plan(self) -> None:
+        """Ask for a plan file and apply it."""
+        if self.session is None:
+            return
+        path, _ = QFileDialog.getOpenFileName(self, "Open plan", "", "Plans (*.json)")
+        if path:
+            self._guarded(lambda: self.session and self.session.load_plan(path))
+
+    def _guarded(self, work: Any) -> None:
+        try:
+            work()
+        except Exception as error:
+            self.notices.tell_error(error)
+
+    def export(self) -> None:
+        """Open the export dialog."""
+        if self.session is None or self.session.data is None:
+            self.notices.tell(Notice("warning", "Export needs a network with data. Open both first (Ctrl+O)."))
+            return
+        from studio.desktop.export_dialog import ExportDialog
+
+        ExportDialog(self.session, self).open()
+
+    def show_netron(self) -> None:
+        """Show the network file in Netron."""
+        if self.session is not None:
+            from studio.desktop.netron_view import open_netron
+
+            self._guarded(lambda: self.session and open_netron(self.session.path))
+
+    def set_dark(self, dark: bool) -> None:
+        """Light or dark."""
+        from PySide6.QtWidgets import QApplication
+
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        theme.apply(app, dark)
+        QSettings().setValue("dark", dark)
+        self.actions_.retint()
+
+    def set_presenter(self, on: bool) -> None:
+        """Type for a projector."""
+        fonts.set_scale(1.5 if on else 1.0)
+        QSettings().setValue("presenter", on)
+        self.set_dark(theme.is_dark())
+        self._fit_layout()
+
+    # -- window -----------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_layout()
+
+    def _fit_layout(self) -> None:
+        small = self.width() < COMPACT[0] or self.height() < COMPACT[1]
+        self.budget.set_compact(small)
+        self.network.set_compact(small)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls() and event.mimeData().urls()[0].isLocalFile():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.ask_open(Opened(event.mimeData().urls()[0].toLocalFile()))
+
+    def _restore_layout(self) -> None:
+        geometry = QSettings().value("geometry")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        else:
+            self.resize(1440, 900)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        QSettings().setValue("geometry", self.saveGeometry())
+        self.setCursor(Qt.CursorShape.WaitCursor)
+        self.opener.stop()
+        self.opener.wait()
+        self._drop_session()
+        super().closeEvent(event)
