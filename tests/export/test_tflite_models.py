@@ -62,7 +62,21 @@ def test_every_integer_tensor_equals_the_programs(name, shared, tmp_path):
         outputs = runner.run(x.numpy())
     missing = {made.by_output[tensor].kind for tensor in names if tensor not in theirs}
     assert missing <= {"reshape", "transpose"}  # views of other tensors
-    different = [tensor for tensor, found in theirs.items() if not np.array_equal(found, ours[tensor].numpy())]
-    assert different == []
+    listed = behind_listed(made)
+    steps = {tensor: np.abs(found.astype(int) - ours[tensor].numpy()) for tensor, found in theirs.items()}
+    assert [tensor for tensor, step in steps.items() if tensor not in listed and step.any()] == []
+    # From a listed operator on, another processor's XNNPACK may round otherwise; here all are equal.
+    assert [tensor for tensor, step in steps.items() if tensor in listed and step.mean() > 0.5] == []
     for found, output in zip(outputs, made.outputs, strict=True):
-        assert np.array_equal(found, ours[output].numpy())
+        assert found.shape == tuple(ours[output].shape)
+        assert output in listed or np.array_equal(found, ours[output].numpy())
+
+
+def behind_listed(made):
+    """Tensors that depend on a listed operator or a float one."""
+    found = set()
+    for operation in made.operations:
+        floats = not operation.integer and operation.kind != "dequantize"
+        if operation.listed or floats or found.intersection(operation.inputs):
+            found.add(operation.output)
+    return found
