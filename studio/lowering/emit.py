@@ -95,7 +95,7 @@ class Emitter:
 
     def _float_operation(self, unit: Unit, inputs: tuple[str, ...]) -> Operation:
         node = unit.main
-        weight = bias = None
+        weight = bias = encoding = None
         if node.kind in WEIGHTED:
             own: Any = node.operator
             encoding = self._encodings.get(node.name)
@@ -103,7 +103,7 @@ class Emitter:
             bias = None if own.bias is None else own.bias.detach().numpy()
         return Operation(
             node.kind, (node.name,), inputs, unit.output, False, settings=node.operator.settings(),
-            weight=weight, bias=bias, constants=_constants(node.operator), operator=node.operator,
+            weight=weight, bias=bias, encoding=encoding, constants=_constants(node.operator), operator=node.operator,
         )  # fmt: skip
 
     def _as_integer(self, name: str, copy: bool) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from studio.lowering import listed as _listed
 from studio.lowering import plain, weighted
+from studio.lowering.blocks import in_blocks
 from studio.lowering.listed import dequantize, quantize
 from studio.lowering.program import Operation, Program
 
@@ -32,8 +33,9 @@ def run(operation: Operation, inputs: Sequence[Tensor], target: str | None = Non
     if operation.listed:
         return _listed.run(operation, inputs, target)
     if operation.kind == "quantize":
-        assert operation.output_format is not None
-        return quantize(inputs[0], operation.output_format)
+        target_format = operation.output_format
+        assert target_format is not None
+        return in_blocks(lambda part: quantize(part[0], target_format), inputs, inputs[0][0].numel())
     if operation.kind == "dequantize":
         assert operation.input_formats[0] is not None
         return dequantize(inputs[0], operation.input_formats[0])

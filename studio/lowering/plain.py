@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from studio.lowering import forms, mean, pairs
+from studio.lowering.blocks import in_blocks
 from studio.lowering.program import Operation, TensorFormat
 
 INT8 = frozenset(["concat", "expand", "gather", "reshape", "resize", "slice", "transpose"])
@@ -18,7 +19,8 @@ INT8 = frozenset(["concat", "expand", "gather", "reshape", "resize", "slice", "t
 def run(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
     """Int8 in, int8 out."""
     if operation.kind in pairs.PREVIEW:
-        return _pair(operation, inputs[0], inputs[1])
+        values = max(x[0].numel() for x in inputs)
+        return in_blocks(lambda part: _pair(operation, part[0], part[1]), inputs, values)
     if operation.kind == forms.MEAN:
         return _mean(operation, inputs[0])
     if operation.kind in ("relu", "clip"):

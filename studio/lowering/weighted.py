@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from studio.lowering.blocks import in_blocks
 from studio.lowering.program import IntegerWeights, Operation
 from studio.network.operators import Conv, convolve
 
@@ -34,6 +35,12 @@ _prepared: WeakKeyDictionary[IntegerWeights, dict[int, _Prepared]] = WeakKeyDict
 
 def run(operation: Operation, weights: IntegerWeights, x: Tensor) -> Tensor:
     """`rint(float32(sum((x - z_in) * q) + bias) * multiplier) + z_out`, clamped; int8 in and out."""
+    channels = x.shape[1]
+    values = x[0].numel() // channels * max(channels, len(weights.q))
+    return in_blocks(lambda part: _run(operation, weights, part[0]), [x], values)
+
+
+def _run(operation: Operation, weights: IntegerWeights, x: Tensor) -> Tensor:
     source, target = operation.input_formats[0], operation.output_format
     assert source is not None
     assert target is not None
