@@ -15,7 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from studio.core.encoding import Encoding
-from studio.network.operators import Operator
+    from studio.network.operators import Operator
 
 
 @dataclass(frozen=True)
