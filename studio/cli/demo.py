@@ -38,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
         print_selectors(found["attend"])
         sys.stdout.write("\n")
         print_results(found)
+        for name in found["files"]:
+            if name.endswith(".png"):
+                sys.stdout.write(f"{Path(args.out).resolve() / name}\n")
     return 0 if all(row["passed"] for row in files(found)) else 1
 
 
@@ -54,11 +57,13 @@ def headless(out: Path) -> dict[str, Any]:
         try:
             _say("Plan: every layer int8, the largest layer pruned by half, edge density in front of the network.")
             largest = max(session.graph.weighted, key=lambda layer: layer.parameters).name
+            session.set_plan(preset("int8"), "all int8")
+            session.wait()
             plan = preset("int8").with_step(largest, Step("prune_weights", amount=0.5))
             session.set_plan(demo.with_attention(plan, Attention("edge_density", crop=CROP)), "demo")
             session.wait()
             frames = demo.frames()
-            found = session.export(out, ("onnx", "tflite"), force=False, frames=frames, progress=progress)
+            found = session.export(out, ("onnx", "tflite"), frames=frames, plots=True, progress=progress)
             seen = attend(frames, "edge_density", {}, crop=CROP, model=session.path, preprocess=None, progress=progress)
         finally:
             session.close()

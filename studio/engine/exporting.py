@@ -42,12 +42,14 @@ def export_plan(
     *,
     force: bool = False,
     frames: Path | str | None = None,
+    pictures: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Write, re-read and run the files of a plan; returns the manifest.
 
-    `identity`: what plan and manifest say of the model; `frames`: what the attention stage will look at.
+    `identity`: what plan and manifest say of the model; `frames`: what the attention stage will look at;
+    `pictures`: further files by name, plots of the session.
     Raises Refused before anything is written where a format would need other numbers, ExportError,
     DataError, FileError or Cancelled.
     """
@@ -78,6 +80,8 @@ def export_plan(
             progress=progress, stop=stop,
         )  # fmt: skip
         folder.write("plan.json", whole.text().encode())
+        for name, content in (pictures or {}).items():
+            folder.write(name, content)
         manifest = {
             **_summary(before, previews, program, engine, plan),
             "exports": rows,

@@ -1,10 +1,9 @@
-"""What all plots share: quiet axes, numbers a person reads, and a picture file of one plot."""
+"""What all plots share: quiet axes, numbers a person reads, and one plot as a picture."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from matplotlib import rc_context
@@ -12,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from studio.core import paths
 from studio.plots.palette import LIGHT, Palette
 
 SMALL = 9  # points
@@ -40,21 +38,20 @@ def short(value: float) -> str:
     return f"{value:.3g}"
 
 
-def save(
-    path: Path,
+def picture(
     draw: Callable[[Axes], object],
     *,
+    kind: Literal["png", "svg"] = "png",
     palette: Palette = LIGHT,
     size: tuple[float, float] = (6.4, 3.2),
     dpi: int = 150,
-) -> None:
-    """Write one plot as a file, .png or .svg, atomically; `size` in inches. Raises FileError where it cannot."""
+) -> bytes:
+    """Content of a picture file of one plot; `size` in inches. The same plot gives the same bytes."""
     figure = Figure(figsize=size, dpi=dpi, layout="constrained", facecolor=palette.panel)
     FigureCanvasAgg(figure)
     draw(figure.subplots())
-    kind = path.suffix.lstrip(".")
-    silent = {"Date": None} if kind == "svg" else {"Software": None}  # the same plot gives the same bytes
+    silent = {"Date": None} if kind == "svg" else {"Software": None}
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "studio"}):
         figure.savefig(content, format=kind, facecolor=palette.panel, metadata=silent)
-    paths.write_bytes(path, content.getvalue())
+    return content.getvalue()

@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter
 
-from studio.plots.axes import quiet, short
+from studio.plots.axes import SMALL, quiet, short
 from studio.plots.palette import LIGHT, Palette
 
 MOST_LEVELS = 63
 """Levels of 6 bits: more dashed lines would hide the data."""
+
+SPIKE = 4
+"""A single bar that is so many times higher than all others is cut, with its count written on it: pruned weights."""
 
 LEAST = 0.7  # bottom of the logarithmic axis: one weight still shows
 
@@ -32,13 +35,17 @@ class Histogram:
             [], colors=palette.accent, linewidths=0.8, linestyles=(0, (2, 2)), transform=axes.get_xaxis_transform()
         )
         axes.add_collection(self._levels, autolim=False)
+        self._count = axes.text(
+            0, 0.99, "", transform=axes.get_xaxis_transform(), ha="center", va="top", color=palette.text, fontsize=SMALL
+        )
+        self._count.set_bbox({"facecolor": palette.panel, "edgecolor": "none", "pad": 1.5})
         axes.set_xlabel("weight")
         self.set_log(log)
 
     @property
     def artists(self) -> tuple[Artist, ...]:
         """What changes, for blitting; the axes' limits change with it."""
-        return self._after, self._before, self._levels
+        return self._after, self._before, self._levels, self._count
 
     def set_log(self, on: bool) -> None:
         """Logarithmic counts."""
@@ -60,11 +67,20 @@ class Histogram:
         self._limit()
 
     def _limit(self) -> None:
-        top = max(float(np.max(part.get_data()[0], initial=0)) for part in (self._before, self._after))
+        before, after, edges = self._before.get_data()[0], *self._after.get_data()[:2]
+        top, cut = max(float(np.max(before)), float(np.max(after)), 1.0), None
         if self.axes.get_yscale() == "log":
-            self.axes.set_ylim(LEAST, 2 * max(top, 1.0))
+            self.axes.set_ylim(LEAST, 2 * top)
         else:
-            self.axes.set_ylim(0, 1.05 * max(top, 1.0))
+            highest = int(np.argmax(after))
+            others = max(float(np.max(before)), float(np.max(np.delete(after, highest), initial=0)), 1.0)
+            if after[highest] > SPIKE * others:
+                top, cut = 1.5 * others, highest
+            self.axes.set_ylim(0, 1.05 * top)
+        self._count.set_visible(cut is not None)
+        if cut is not None:
+            self._count.set_x(float(edges[cut] + edges[cut + 1]) / 2)
+            self._count.set_text(short(float(after[cut])))
 
 
 def draw(

@@ -303,21 +303,23 @@ class Session:
 
     def export(
         self, out: Path | str, formats: Sequence[str] = ("onnx", "tflite"), options: Mapping[str, Any] | None = None,
-        *, force: bool = False, frames: Path | str | None = None,
+        *, force: bool = False, frames: Path | str | None = None, plots: bool = False,
         progress: Callable[[str, int, int], None] | None = None, stop: Callable[[], bool] | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Write, re-read and run the current plan's files; returns the manifest (INTERFACE: export folder).
 
         A plan with attention needs `frames`, a folder or .npz of pictures of the size that the camera gives.
+        `plots`: write pictures of the trade-off and of the largest layer too.
         Raises ExportError, Refused or Cancelled; nothing is then left half-written.
         """
         from studio.engine.exporting import export_plan
         from studio.session.opening import identity
+        from studio.session.pictures import pictures
 
         plan = replace(self.plan, export={**self.plan.export, **(options or {})})
         return export_plan(
             self.engine, plan, Path(out), tuple(formats), identity(self), force=force, frames=frames,
-            progress=progress, stop=stop,
+            pictures=pictures(self) if plots else None, progress=progress, stop=stop,
         )  # fmt: skip
 
     def stored(self, format: str) -> list[tuple[str, Any]]:
