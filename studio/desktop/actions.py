@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import (
     QComboBox,
@@ -45,6 +45,7 @@ class Actions:
         bar = QToolBar("Tools")
         bar.setObjectName("tools")
         bar.setMovable(False)
+        bar.setIconSize(QSize(18, 18))
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         window.addToolBar(bar)
         self.bar = bar
@@ -86,6 +87,7 @@ class Actions:
             "quit", "Quit", QKeySequence.StandardKey.Quit, "Close the studio", w.close, icon="cancel", shown=False
         )
         self.refresh()
+        self.retint()
 
     def _add(
         self, name: str, text: str, keys: str | QKeySequence.StandardKey, tip: str, act: Callable[..., object], *,
@@ -105,6 +107,8 @@ class Actions:
             button = self.bar.widgetForAction(action)
             button.setObjectName(f"tool-{name}")
             button.setAccessibleName(tip)
+            if name == "export":
+                button.setProperty("primary", True)
             if not text:
                 button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)  # type: ignore[attr-defined]
 
@@ -125,7 +129,8 @@ class Actions:
     def retint(self) -> None:
         """Draw all icons in the colours of the theme."""
         for name, action in self.by_name.items():
-            action.setIcon(icons.icon(self._icons[name]))
+            color = theme.tokens().on_accent if name == "export" else None
+            action.setIcon(icons.icon(self._icons[name], color))
 
     def _preset(self, index: int) -> None:
         name = self.preset.itemData(index)

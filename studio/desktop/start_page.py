@@ -108,7 +108,7 @@ class StartPage(QWidget):
         return card
 
     def _demo_picture(self) -> QPixmap:
-        found = next(iter(sorted(paths.resource("demo").glob("start.*"))), None)
+        found = next(iter(sorted(paths.resource("demo").glob("frames/*.jpg"))), None)
         made = QPixmap(str(found)) if found else QPixmap()
         return made.scaled(190, 190, Qt.AspectRatioMode.KeepAspectRatioByExpanding) if found else made
 

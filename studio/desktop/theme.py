@@ -134,8 +134,9 @@ def style_sheet(t: Tokens) -> str:
         border-top-left-radius: 4px; border-top-right-radius: 4px; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-color: {t.line};
         border-top: 2px solid {t.accent}; border-bottom-color: {t.panel}; font-weight: 600; }}
-    QPushButton, QComboBox, QLineEdit, QSpinBox, QDoubleSpinBox {{ min-height: 24px; border: 1px solid {t.ctl};
+    QPushButton, QComboBox, QLineEdit, QAbstractSpinBox {{ min-height: 24px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
+    QAbstractSpinBox {{ padding: 1px 4px; }} QAbstractSpinBox QLineEdit {{ border: 0; padding: 0; min-height: 0; }}
     QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
     QPushButton:hover, QComboBox:hover {{ border-color: {t.accent}; }}
     QPushButton:focus, QComboBox:focus, QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus
@@ -148,6 +149,8 @@ def style_sheet(t: Tokens) -> str:
     QComboBox::drop-down {{ border: 0; width: 20px; }}
     QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px 7px; color: {t.text}; }}
     QToolButton:hover {{ background: {t.soft}; }} QToolButton:focus {{ border-color: {t.accent}; }}
+    QToolButton[primary="true"] {{ background: {t.accent}; color: {t.on_accent}; font-weight: 600; padding: 5px 12px; }}
+    QToolButton[primary="true"]:disabled {{ background: {t.sunken}; color: {t.disabled}; }}
     QToolButton:disabled {{ color: {t.disabled}; }}
     QSplitter::handle {{ background: {t.window}; }}
     QSlider::groove:horizontal {{ height: 4px; background: {t.sunken}; border-radius: 2px; }}

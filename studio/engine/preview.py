@@ -161,13 +161,15 @@ class PreviewLane:
         )
         self._listener.answered(wanted.plan, result)
 
-    def _background(self, task: Task) -> None:
-        task(
-            lambda: self._closed or (self._wanted is not None and self._done != self._wanted.number) or not self._tasks
-        )
+    def _background(self, name: str, task: Task) -> None:
+        def stop() -> bool:
+            newer = self._wanted is not None and self._done != self._wanted.number
+            return self._closed or newer or self._tasks.get(name) is not task
+
+        task(stop)
         with self._change:
-            if self._tasks and self._tasks[0] is task:
-                self._tasks.popleft()
+            if self._tasks.get(name) is task:
+                del self._tasks[name]
 
     def _hold(self, wanted: _Wanted) -> None:
         with self._change:

@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -21,18 +21,17 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core import registry
-from studio.core.encoding import Encoding, Grid, Sparse
 from studio.core.errors import StudioError
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
 from studio.desktop.network.charts import ImportanceChart, WeightChart
 from studio.desktop.network.technique_card import TechniqueCard
+from studio.desktop.network.thumbnails import Thumbnails
 from studio.session.events import Effect
 
 if TYPE_CHECKING:
     from studio.session import Session
 
-BINS = 121
 MOVES = itertools.count()
 
 
@@ -49,6 +48,7 @@ class Inspector(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMinimumWidth(392)
         self._session: Session | None = None
+        self._thumbnails: Thumbnails | None = None
         self._names: list[str] = []
         self._current = ""
         self._gesture: object = None
@@ -62,9 +62,6 @@ class Inspector(QScrollArea):
         self._build_charts()
         self._build_techniques()
         self._layout.addStretch(1)
-        # Charts wait for the end of the event queue, so that a drag paints once for many values.
-        self._redraw = QTimer(self, interval=0, singleShot=True)
-        self._redraw.timeout.connect(self._show_charts)
         self._show_layer()
 
     def _build_head(self) -> None:
@@ -110,6 +107,7 @@ class Inspector(QScrollArea):
             found = registry.find("criteria", name)
             self.criterion.addItem(found.title, name)
             self.criterion.setItemData(self.criterion.count() - 1, found.help, Qt.ItemDataRole.ToolTipRole)
+        self.criterion.setCurrentIndex(self.criterion.findData("l1"))
         self.criterion.activated.connect(lambda _: self._show_importance())
         self.importance_title = _section("Importance")
         layout.addLayout(_line(self.importance_title, self.criterion))
@@ -151,9 +149,12 @@ class Inspector(QScrollArea):
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def set_session(self, session: Session | None) -> None:
-        """Inspect another network, or nothing."""
-        self._session, self._names, self._current = session, [], ""
+    def set_session(self, session: Session | None, thumbnails: Thumbnails | None) -> None:
+        """Inspect another network, or nothing; `thumbnails` computes what the charts draw."""
+        self._session, self._thumbnails, self._names, self._current = session, thumbnails, [], ""
+        if thumbnails is not None:
+            thumbnails.ready.connect(self.thumbnail_ready)
+            thumbnails.scored.connect(self.scored)
         self._show_layer()
 
     def show_layers(self, names: list[str], current: str) -> None:
@@ -163,9 +164,8 @@ class Inspector(QScrollArea):
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
         """Show the new plan where it differs for this layer."""
-        if self._session is not None and self._current:
+        if self._session is not None and self._current and old.steps(self._current) != new.steps(self._current):
             self._show_steps()
-            self._redraw.start()
 
     def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
         """Show a measured effect of a step of this layer."""
@@ -190,7 +190,10 @@ class Inspector(QScrollArea):
         self._charts.setVisible(layer.weighted)
         self._techniques.setVisible(layer.weighted)
         self._show_steps()
-        self._redraw.start()
+        if not layer.weighted:
+            self.size.setText(f"{layer.activation_bytes / 1024:,.1f} KiB output in float")
+            return
+        self.thumbnail_ready(layer.name)
         self._show_importance()
 
     def _show_steps(self) -> None:
@@ -206,38 +209,35 @@ class Inspector(QScrollArea):
         if view.layer.weighted:
             self._session.request_effects(self._current)
 
-    def _show_charts(self) -> None:
-        if self._session is None or not self._current:
+    def thumbnail_ready(self, name: str) -> None:
+        """Draw the charts of the current layer from what was computed beside the main thread."""
+        found = self._thumbnails.find(name) if self._thumbnails and name == self._current else None
+        if found is None:
             return
-        view = self._session.layer(self._current)
-        if view.weight is None or view.encoding is None:
-            self.size.setText(f"{view.layer.activation_bytes / 1024:,.1f} KiB output")
+        self.size.setText(f"{4 * found.row.parameters / 1024:,.1f} → <b>{found.row.bytes / 1024:,.1f} KiB</b>")
+        self.weights.show_weights(found.counts_before, found.counts_after, found.edges, found.levels)
+        self.weights_title.setText(f"Weights   {len(found.levels)} levels" if len(found.levels) else "Weights   float")
+        noise = found.row.sqnr_db
+        self.sqnr.setText("" if noise is None else f"SQNR of the weights {noise:.1f} dB")
+
+    def scored(self, name: str, criterion: str, answer: np.ndarray | str) -> None:
+        """Draw the importance of the current layer, or say why there is none."""
+        if name != self._current or criterion != self.criterion.currentData():
             return
-        now = dict(self._session.cost.layer_bytes).get(self._current, view.float_bytes)
-        self.size.setText(f"{view.float_bytes / 1024:,.1f} → <b>{now / 1024:,.1f} KiB</b>")
-        before, edges = view.histogram(BINS)
-        after, _ = view.histogram(BINS, compressed=True)
-        levels = grid_levels(view.encoding)
-        self.weights.show_weights(before, after, edges, levels)
-        text = f"Weights   <span>{len(levels)} levels</span>" if len(levels) else "Weights"
-        self.weights_title.setText(text)
-        noise = view.sqnr_db
-        self.sqnr.setText("" if noise is None or np.isinf(noise) else f"SQNR of the weights {noise:.1f} dB")
+        if isinstance(answer, str):
+            self.importance.show_message(answer)
+            self.importance_title.setText("Importance")
+        else:
+            self.importance.show_scores(answer)
+            self.importance_title.setText(f"Importance   {len(answer)} channels, sorted")
 
     def _show_importance(self) -> None:
-        if self._session is None or not self._current:
-            return
-        view = self._session.layer(self._current)
-        if not view.layer.weighted:
-            return
-        try:
-            scores = view.importance(self.criterion.currentData())
-        except StudioError as error:
-            self.importance.show_message(error.what)
-            self.importance_title.setText("Importance")
-            return
-        self.importance.show_scores(scores)
-        self.importance_title.setText(f"Importance   {len(scores)} channels, sorted")
+        if (
+            self._thumbnails is not None
+            and self._session is not None
+            and self._session.graph.layer(self._current).weighted
+        ):
+            self._thumbnails.score(self._current, self.criterion.currentData())
 
     # -- what the user does -----------------------------------------------------------------------
 
@@ -270,17 +270,6 @@ class Inspector(QScrollArea):
     def _set_activation(self) -> None:
         if self._session is not None:
             self._session.set_activation(self._current, self.activation.currentData())
-
-
-def grid_levels(encoding: Encoding) -> np.ndarray:
-    """Weight values that the grid of the widest channel can take; empty for float weights."""
-    while isinstance(encoding, Sparse):
-        encoding = encoding.values
-    if not isinstance(encoding, Grid):
-        return np.zeros(0)
-    top = 2 ** (encoding.width - 1) - 1
-    levels: np.ndarray = np.arange(-top, top + 1) * float(encoding.scale.max())
-    return levels
 
 
 def _section(text: str) -> QLabel:

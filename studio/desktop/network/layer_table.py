@@ -127,8 +127,9 @@ class LayerTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(26)
         header = self.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(44)
         header.setHighlightSections(False)
-        for column, width in enumerate((0, 96, 74, 78, 92, 52, 62, 92, 92)):
+        for column, width in enumerate((0, 78, 62, 66, 86, 44, 54, 80, 84)):
             if column:
                 self.setColumnWidth(column, width)
         self.selectionModel().selectionChanged.connect(self._picked)

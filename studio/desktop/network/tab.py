@@ -134,7 +134,7 @@ class NetworkTab(QWidget):
         """Show another network, or nothing."""
         self.session = session
         self.graph.set_session(session)
-        self.inspector.set_session(session)
+        self.inspector.set_session(session, self.graph.thumbnails)
         self.table.set_rows([plain_row(layer) for layer in session.graph.weighted] if session else [])
         self.blame.set_session(session)
         self.tradeoff.set_session(session)
@@ -149,7 +149,7 @@ class NetworkTab(QWidget):
         if self.session is None or self.graph.thumbnails is None:
             return
         differ = [n.name for n in self.session.graph.weighted if old.steps(n.name) != new.steps(n.name)]
-        self.graph.thumbnails.refresh(differ)
+        self.graph.thumbnails.refresh(differ, first=self.graph.model.current if self.graph.model else None)
         self.graph.viewport().update()
         self.inspector.plan_changed(old, new)
         self.tradeoff.refresh()

@@ -1,8 +1,7 @@
-"""Mini histograms and importance stripes, computed beside the main thread."""
+"""What cards and inspector draw of each layer, computed beside the main thread."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Condition, Thread
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from studio.core.encoding import Encoding, Grid, Sparse
 from studio.core.errors import StudioError
 from studio.desktop.network.figures import LayerRow, row_of
 
@@ -18,31 +18,42 @@ if TYPE_CHECKING:
     from studio.session import Session
 
 BINS = 31
+DETAIL = 4
+"""Bins of the inspector for each bin of a card."""
 CRITERION = "l2"
 """Score that needs weights only, so that the stripe is there before any data was run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thumbnail:
-    """What a layer card draws; counts are scaled to a maximum of 1."""
+    """What is drawn of one layer. Counts of a card are scaled to a maximum of 1."""
 
     before: np.ndarray  # (BINS,)
     after: np.ndarray  # (BINS,) of the weights as the plan stores them
     importance: np.ndarray  # (channels,) in the order of the file, 0..1
     dead: np.ndarray  # (channels,) True where the plan leaves no weight
+    counts_before: np.ndarray  # (BINS * DETAIL,) for the inspector
+    counts_after: np.ndarray
+    edges: np.ndarray  # (BINS * DETAIL + 1,)
+    levels: np.ndarray  # weight values that the grid of the widest channel can take; empty in float
     row: LayerRow
 
 
 class Thumbnails(QObject):
-    """Thumbnails of a session's layers; `ready(name)` tells of each new one."""
+    """Thumbnails of a session's layers; `ready(name)` tells of each new one.
+
+    `scored(name, criterion, scores or message)` answers `score`.
+    """
 
     ready = Signal(str)
+    scored = Signal(str, str, object)
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session = session
         self._known: dict[str, Thumbnail] = {}
-        self._todo: deque[str] = deque()
+        self._todo: list[str] = []
+        self._asked: tuple[str, str] | None = None
         self._change = Condition()
         self._closed = False
         self._thread = Thread(target=self._work, name="thumbnails", daemon=True)
@@ -53,10 +64,19 @@ class Thumbnails(QObject):
         """Return the thumbnail of a layer, or None while it is being made."""
         return self._known.get(name)
 
-    def refresh(self, names: Iterable[str]) -> None:
-        """Make thumbnails again: the plan changed these layers."""
+    def refresh(self, names: Iterable[str], first: str | None = None) -> None:
+        """Make thumbnails again: the plan changed these layers; `first` goes before all others."""
         with self._change:
-            self._todo.extend(name for name in names if name not in self._todo)
+            self._todo += [name for name in names if name not in self._todo]
+            if first in self._todo:
+                self._todo.remove(str(first))
+                self._todo.insert(0, str(first))
+            self._change.notify()
+
+    def score(self, name: str, criterion: str) -> None:
+        """Score the channels of a layer; a newer question takes the place of one not yet answered."""
+        with self._change:
+            self._asked = (name, criterion)
             self._change.notify()
 
     def close(self) -> None:
@@ -69,27 +89,54 @@ class Thumbnails(QObject):
     def _work(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._closed or self._todo)
+                self._change.wait_for(lambda: self._closed or self._todo or self._asked)
                 if self._closed:
                     return
-                name = self._todo.popleft()
-            try:
-                self._known[name] = make(self._session, name)
-            except StudioError:
-                continue  # a plan that changed meanwhile; its own refresh follows
-            self.ready.emit(name)
+                name = self._todo.pop(0) if self._todo else None
+                asked, self._asked = (None, self._asked) if name else (self._asked, None)
+            if name is not None:
+                self._make(name)
+            elif asked is not None:
+                self.scored.emit(*asked, self._scores(*asked))
+
+    def _make(self, name: str) -> None:
+        try:
+            self._known[name] = make(self._session, name)
+        except StudioError:
+            return  # a plan that changed meanwhile; its own refresh follows
+        self.ready.emit(name)
+
+    def _scores(self, name: str, criterion: str) -> np.ndarray | str:
+        try:
+            return self._session.layer(name).importance(criterion)
+        except StudioError as error:
+            return str(error.what)
 
 
 def make(session: Session, name: str) -> Thumbnail:
     """Thumbnail of one layer under the session's current plan."""
     view = session.layer(name)
     assert view.encoding is not None
-    before, _ = view.histogram(BINS)
-    after, _ = view.histogram(BINS, compressed=True)
+    before, edges = view.histogram(BINS * DETAIL)
+    after, _ = view.histogram(BINS * DETAIL, compressed=True)
+    small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
     scores = view.importance(CRITERION)
-    top = float(scores.max()) or 1.0
     decoded = np.moveaxis(view.encoding.decode(), view.layer.channel_axis, 0)
     silent = ~decoded.reshape(len(decoded), -1).any(1)
-    peak = float(before.max()) or 1.0
+    peak = float(small.max()) or 1.0
     dead = silent if len(silent) == len(scores) else np.zeros(len(scores), dtype=bool)
-    return Thumbnail(before / peak, np.minimum(after / peak, 1.0), scores / top, dead, row_of(session, name))
+    return Thumbnail(
+        small / peak, np.minimum(small_after / peak, 1.0), scores / (float(scores.max()) or 1.0), dead, before, after,
+        edges, grid_levels(view.encoding), row_of(session, name),
+    )  # fmt: skip
+
+
+def grid_levels(encoding: Encoding) -> np.ndarray:
+    """Weight values that the grid of the widest channel can take; empty for float weights."""
+    while isinstance(encoding, Sparse):
+        encoding = encoding.values
+    if not isinstance(encoding, Grid):
+        return np.zeros(0)
+    top = 2 ** (encoding.width - 1) - 1
+    levels: np.ndarray = np.arange(-top, top + 1) * float(encoding.scale.max())
+    return levels

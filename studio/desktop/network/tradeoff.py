@@ -79,13 +79,14 @@ class TradeoffPlot(QWidget):
         dots = []
         now = self._session.plan.key
         known = self._session.float_result
-        if known is not None and known.value is not None:
-            dots.append(Dot(None, self._session.float_cost.flash_bytes, known.value, "float"))
+        size = self._session.float_cost_known
+        if known is not None and known.value is not None and size is not None:
+            dots.append(Dot(None, size.flash_bytes, known.value, "float"))
         for key, measured in self._session.measured.items():
             value = measured.result.value
             if value is not None and not (known is not None and key == known.plan_key):
-                size = measured.result.cost.flash_bytes
-                dots.append(Dot(measured, size, value, "now" if key == now else "past"))
+                flash = measured.result.cost.flash_bytes
+                dots.append(Dot(measured, flash, value, "now" if key == now else "past"))
         guess = self._estimate
         if guess is not None and guess.value is not None and guess.plan_key not in self._session.measured:
             dots.append(Dot(None, guess.cost.flash_bytes, guess.value, "estimate"))
