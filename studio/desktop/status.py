@@ -23,6 +23,7 @@ class StatusBar(QStatusBar):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(12, 0, 12, 0)
         self.setFixedHeight(30)
         self.text = QLabel("Ready")
         self.bar = QProgressBar()

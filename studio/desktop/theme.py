@@ -134,15 +134,13 @@ def style_sheet(t: Tokens) -> str:
         border-top-left-radius: 4px; border-top-right-radius: 4px; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-color: {t.line};
         border-top: 2px solid {t.accent}; border-bottom-color: {t.panel}; font-weight: 600; }}
-    QPushButton, QComboBox, QLineEdit, QAbstractSpinBox {{ min-height: 24px; border: 1px solid {t.ctl};
+    QPushButton, QComboBox, QLineEdit {{ min-height: 24px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
-    QAbstractSpinBox {{ padding: 1px 4px; }} QAbstractSpinBox QLineEdit {{ border: 0; padding: 0; min-height: 0; }}
+    QAbstractSpinBox QLineEdit {{ border: 0; padding: 0 4px; min-height: 0; background: transparent; }}
     QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
     QPushButton:hover, QComboBox:hover {{ border-color: {t.accent}; }}
-    QPushButton:focus, QComboBox:focus, QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus
-        {{ border: 2px solid {t.accent}; }}
-    QPushButton:disabled, QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled
-        {{ color: {t.disabled}; border-color: {t.line}; }}
+    QPushButton:focus, QComboBox:focus, QLineEdit:focus {{ border: 2px solid {t.accent}; }}
+    QPushButton:disabled, QComboBox:disabled {{ color: {t.disabled}; border-color: {t.line}; }}
     QPushButton#primary {{ background: {t.accent}; color: {t.on_accent}; border-color: {t.accent}; font-weight: 600;
         min-height: 28px; }}
     QPushButton#primary:disabled {{ background: {t.sunken}; color: {t.disabled}; border-color: {t.line}; }}

@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor, QPainter, QResizeEvent
 from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView, QWidget
 
 from studio.desktop import theme
@@ -24,6 +24,8 @@ from studio.desktop.network.row_painter import count
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Layer", "Kind", "Params", "MACs", "KiB", "Bits", "Sparse", "SQNR dB", "Sens. pt")
 BAR_COLUMNS = {4: "compressed", 7: "updating", 8: "sensitivity"}
+WITH_KIND = 720
+"""Width from which the table has room for the kind of a layer."""
 SORT_ROLE = Qt.ItemDataRole.UserRole
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
 
@@ -140,9 +142,12 @@ class LayerTable(QTableView):
         self.layers.set_rows(rows)
 
     def set_compact(self, compact: bool) -> None:
-        """Drop Kind and MACs where the window is small."""
-        self.setColumnHidden(1, compact)
+        """Drop MACs where the window is small."""
         self.setColumnHidden(3, compact)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.setColumnHidden(1, self.width() < WITH_KIND)
 
     def follow(self, names: list[str]) -> None:
         """Select what the graph has selected."""

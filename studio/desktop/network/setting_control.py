@@ -33,6 +33,7 @@ class SettingSlider(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
+        self.slider.setMinimumWidth(90)
         layout.addWidget(self.slider, 1)
         layout.addWidget(self.box)
         self.slider.valueChanged.connect(self._slid)
@@ -48,7 +49,8 @@ class SettingSlider(QWidget):
         self.box.setSuffix(f" {unit}" if unit else "")
         self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.box.setFixedWidth(74)
+        self.box.setFixedWidth(66)
+        self.box.setMinimumHeight(26)
         self.box.setAccessibleName(f"{self._declared.title}, value")
         self.box.setToolTip(self._declared.help)
 

@@ -110,6 +110,7 @@ class TradeoffPlot(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, p = theme.tokens(), QPainter(self)
+        p.fillRect(self.rect(), QColor(t.panel))
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         p.setFont(fonts.small())
         if not self._dots:
