@@ -67,14 +67,15 @@ def progress_on_stderr() -> Iterator[Progress]:
             task = bar.add_task("", total=None)
             yield lambda title, done, total: bar.update(task, description=title, completed=done, total=total or None)
     else:
-        last = {"title": "", "time": 0.0}
+        last: tuple[str, float] = ("", 0.0)
 
         def report(title: str, done: int, total: int) -> None:
+            nonlocal last
             now = time.monotonic()
-            if title != last["title"] or now - float(last["time"]) > 5:
+            if title != last[0] or now - last[1] > 5:
                 count = f" {done:,} of {total:,}" if total else ""
                 sys.stderr.write(f"{title}{count}\n")
-                last.update(title=title, time=now)
+                last = (title, now)
 
         yield report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
 
 from studio.core.result import Cost, Result
-from studio.desktop.gauge import Gauge, Reading
+from studio.desktop.gauge import Gauge, Reading, State
 from studio.engine.score import TITLES
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ LIMITS = (
     ("ram", "Most RAM in KiB (0 = no limit)", 1e7, 1),
     ("macs", "Most MACs in millions (0 = no limit)", 1e7, 2),
 )
+SIZES: dict[str, tuple[State, str]] = {
+    "flash": ("measured", "packed bytes"),
+    "ram": ("estimate", "by liveness, not yet built"),
+    "macs": ("counted", "counted"),
+}
 
 
 class BudgetBar(QWidget):
@@ -80,14 +86,11 @@ class BudgetBar(QWidget):
         cost, before = self._cost, session.float_cost_known
         for name, unit, scale in (("flash", "KiB", 1024), ("ram", "KiB", 1024), ("macs", "M", 1e6)):
             now, was = (None if c is None else _figure(c, name) for c in (cost, before))
-            state = "estimate" if name == "ram" else "counted" if name == "macs" else "measured"
-            text = {"ram": "by liveness, not yet built", "macs": "counted", "flash": "packed bytes"}[name]
-            self.gauges[name].show_reading(self._sized(name, now, was, unit, scale, state, text))
+            self.gauges[name].show_reading(self._sized(name, now, was, unit, scale))
 
-    def _sized(
-        self, name: str, now: float | None, before: float | None, unit: str, scale: float, state: str, text: str
-    ) -> Reading:
+    def _sized(self, name: str, now: float | None, before: float | None, unit: str, scale: float) -> Reading:
         base = Reading(self.gauges[name].reading.title)
+        state, text = SIZES[name]
         if now is None or before is None:
             return base
         limit = self.limits.get(name)
@@ -97,7 +100,7 @@ class BudgetBar(QWidget):
         found = replace(
             base, state=state, state_text=text, value=f"{figure} {unit}", share=now / top, float_share=before / top,
             float_text=f"float {before / scale:,.{0 if before / scale >= 10 else 2}f}{ratio}",
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         if limit:
             missed = now > limit * scale
             over = f", {now / scale - limit:,.1f} over" if missed else ""
@@ -118,18 +121,21 @@ class BudgetBar(QWidget):
             return replace(found, state="updating", state_text="measuring ...")
         measured = result.plan_key == current
         spread = (result.interval[1] - result.interval[0]) / 2 if result.interval else 0.0
-        state = "measured" if measured and result.complete else "updating"
+        state: State = "measured" if measured and result.complete else "updating"
         count = f"{result.samples:,}" if result.complete else f"{result.samples:,} of {result.total:,}"
         text = f"{count} samples, ±{100 * spread:.1f}"
         before = base.value if base is not None else None
         delta = f" · {100 * result.delta:+.2f} pt".replace("-", "−") if result.delta is not None else ""
         low = min(0.5, result.value, before or 1.0) * 0.9
-        place = lambda v: (v - low) / (1.0 - low)  # noqa: E731
+
+        def place(value: float) -> float:
+            return (value - low) / (1.0 - low)
+
         found = replace(
             found, state=state, state_text=text, value=f"{100 * result.value:.2f} %", share=place(result.value),
             float_text=f"float {100 * before:.2f} %{delta}" if before is not None else delta,
             float_share=None if before is None else place(before),
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         found = self._accuracy_limit(found, result.value, place)
         guess = self._estimate
         if not measured and guess is not None and guess.plan_key == current and guess.value is not None:
@@ -138,13 +144,13 @@ class BudgetBar(QWidget):
             )
         return found
 
-    def _accuracy_limit(self, found: Reading, value: float, place: object) -> Reading:
+    def _accuracy_limit(self, found: Reading, value: float, place: Callable[[float], float]) -> Reading:
         limit = self.limits.get("accuracy")
         if not limit:
             return found
         missed = value < limit / 100
         under = f", {limit - 100 * value:.2f} under" if missed else ""
-        share = place(limit / 100)  # type: ignore[operator]
+        share = place(limit / 100)
         return replace(found, limit_share=share, limit_text=f"min {limit:g} %{under}", missed=missed)
 
     def _ask(self, name: str) -> None:

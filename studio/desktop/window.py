@@ -104,10 +104,12 @@ class MainWindow(QMainWindow):
         self.start.recent_asked.connect(lambda recent: self.open_model(recent.opened))
         self.opener.opened.connect(self._opened)
         self.opener.failed.connect(self._failed)
-        self.opener.progress.connect(lambda *p: self.status.show_progress(Progress(*p, unit="steps")))
+        self.opener.progress.connect(
+            lambda title, done, total: self.status.show_progress(Progress(title, done, total, "steps"))
+        )
         self.network.failed.connect(self.notices.tell_error)
         self.budget.flash_limit_changed.connect(self.network.tradeoff.set_limit)
-        self.status.paused.connect(lambda on: self.session and self.session.pause(on))
+        self.status.paused.connect(self.pause)
         self.status.cancelled.connect(self.cancel)
 
     # -- opening and closing ----------------------------------------------------------------------
@@ -260,6 +262,11 @@ class MainWindow(QMainWindow):
         if self.session is not None:
             self.session.cancel()
 
+    def pause(self, on: bool) -> None:
+        """Hold or go on with measuring on more samples."""
+        if self.session is not None:
+            self.session.pause(on)
+
     def use_preset(self, name: str) -> None:
         """Give the whole network a shipped plan."""
         if self.session is None:
@@ -272,19 +279,21 @@ class MainWindow(QMainWindow):
 
     def save_plan(self) -> None:
         """Ask for a file and write the plan."""
-        if self.session is None:
+        session = self.session
+        if session is None:
             return
         path, _ = QFileDialog.getSaveFileName(self, "Save plan", "plan.json", "Plans (*.json)")
         if path:
-            self._guarded(lambda: self.session and self.session.save_plan(path))
+            self._guarded(lambda: session.save_plan(path))
 
     def load_plan(self) -> None:
         """Ask for a plan file and apply it."""
-        if self.session is None:
+        session = self.session
+        if session is None:
             return
         path, _ = QFileDialog.getOpenFileName(self, "Open plan", "", "Plans (*.json)")
         if path:
-            self._guarded(lambda: self.session and self.session.load_plan(path))
+            self._guarded(lambda: session.load_plan(path))
 
     def _guarded(self, work: Any) -> None:
         try:
@@ -303,10 +312,11 @@ class MainWindow(QMainWindow):
 
     def show_netron(self) -> None:
         """Show the network file in Netron."""
-        if self.session is not None:
+        session = self.session
+        if session is not None:
             from studio.desktop.netron_view import open_netron
 
-            self._guarded(lambda: self.session and open_netron(self.session.path))
+            self._guarded(lambda: open_netron(session.path))
 
     def set_dark(self, dark: bool) -> None:
         """Light or dark."""

@@ -23,7 +23,7 @@ class Encoder:
 
     def __init__(self, network: Network) -> None:
         self.dense: dict[str, Dense] = {
-            node.name: Dense(node.operator.weight.detach().numpy())  # type: ignore[operator,union-attr]
+            node.name: Dense(node.operator.weight.detach().numpy())  # type: ignore[operator]
             for node in network.nodes
             if node.kind in ("conv", "conv_transpose", "linear")
         }

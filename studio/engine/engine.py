@@ -115,7 +115,7 @@ class Engine:
             if wanted not in self._statistics:
                 dataset, info = self.calibration(wanted)
                 indices = dataset.order(wanted.seed)[: info.samples]
-                report = progress and (lambda done, total: progress("Calibrating", done, total))
+                report = titled(progress, "Calibrating")
                 self._statistics[wanted] = collect(self.network, dataset, indices, progress=report)
             return self._statistics[wanted]
 
@@ -163,7 +163,7 @@ class Engine:
 
     def _layer_bytes(self, name: str, encoding: Encoding) -> int:
         bias = self.network.by_name[name].operator.bias
-        return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator,union-attr]
+        return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator]
 
     @property
     def metric(self) -> Metric:
@@ -178,7 +178,7 @@ class Engine:
     ) -> tuple[np.ndarray, ...]:  # fmt: skip
         """Outputs of the plan's program in the evaluator's order; all chunks by default. Raises Cancelled."""
         evaluator = self._evaluator()
-        report = progress and (lambda done, total: progress("Running the preview", done, total))
+        report = titled(progress, "Running the preview")
         chunks = evaluator.chunks if chunks is None else chunks
         return evaluator.outputs(self.program(plan), chunks, target=target, focus=focus, stop=stop, progress=report)
 
@@ -205,3 +205,10 @@ class Engine:
             remedy = "Give evaluation data with --data (in the app: Data)."
             raise DataError("accuracy needs samples, and there is no data.", remedy=remedy)
         return self.evaluator
+
+
+def titled(progress: Progress | None, title: str) -> Callable[[int, int], None] | None:
+    """Return `report(done, total)` that passes on under a title."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(title, done, total)

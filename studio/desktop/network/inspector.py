@@ -45,6 +45,7 @@ class Inspector(QScrollArea):
         super().__init__(parent)
         self.setObjectName("inspector")
         self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setMinimumWidth(392)
         self._session: Session | None = None
@@ -83,10 +84,10 @@ class Inspector(QScrollArea):
             row.addWidget(button)
         self._layout.addLayout(row)
         row = QHBoxLayout()
-        self.detail, self.size = QLabel(), QLabel()
+        self.detail, self.sizes = QLabel(), QLabel()
         self.detail.setObjectName("secondary")
         row.addWidget(self.detail, 1)
-        row.addWidget(self.size)
+        row.addWidget(self.sizes)
         self._layout.addLayout(row)
 
     def _build_charts(self) -> None:
@@ -135,7 +136,7 @@ class Inspector(QScrollArea):
         for text, bits in (("by the rule", None), ("int8", 8), ("float", 32)):
             self.activation.addItem(text, bits)
         self.activation.activated.connect(self._set_activation)
-        self.float_button = QPushButton("Leave this layer in float")
+        self.float_button = QPushButton("Leave in float")
         self.float_button.setToolTip("Switches quantization off here; pruning stays (Ctrl+L)")
         self.float_button.setShortcut("Ctrl+L")
         self.float_button.clicked.connect(self._leave_float)
@@ -179,7 +180,7 @@ class Inspector(QScrollArea):
         if self._session is None or not self._current:
             self.title.setText("No layer selected")
             self.detail.setText("Select a layer in the graph or the table.")
-            self.size.clear()
+            self.sizes.clear()
             return
         layer = self._session.graph.layer(self._current)
         others = len(self._names) - 1
@@ -191,7 +192,7 @@ class Inspector(QScrollArea):
         self._techniques.setVisible(layer.weighted)
         self._show_steps()
         if not layer.weighted:
-            self.size.setText(f"{layer.activation_bytes / 1024:,.1f} KiB output in float")
+            self.sizes.setText(f"{layer.activation_bytes / 1024:,.1f} KiB output in float")
             return
         self.thumbnail_ready(layer.name)
         self._show_importance()
@@ -214,7 +215,7 @@ class Inspector(QScrollArea):
         found = self._thumbnails.find(name) if self._thumbnails and name == self._current else None
         if found is None:
             return
-        self.size.setText(f"{4 * found.row.parameters / 1024:,.1f} → <b>{found.row.bytes / 1024:,.1f} KiB</b>")
+        self.sizes.setText(f"{4 * found.row.parameters / 1024:,.1f} → <b>{found.row.bytes / 1024:,.1f} KiB</b>")
         self.weights.show_weights(found.counts_before, found.counts_after, found.edges, found.levels)
         self.weights_title.setText(f"Weights   {len(found.levels)} levels" if len(found.levels) else "Weights   float")
         noise = found.row.sqnr_db

@@ -95,7 +95,7 @@ class BarDelegate(QStyledItemDelegate):
         if share is None:
             return
         t = theme.tokens()
-        rect = QRectF(option.rect)  # type: ignore[attr-defined]
+        rect = QRectF(option.rect)
         room = max(0.0, min(34.0, rect.width() - 62))
         box = QRectF(rect.left() + 4, rect.center().y() - 6, room, 12)
         kind = BAR_COLUMNS[index.column()]
