@@ -105,12 +105,13 @@ def choose(low: float, high: float) -> TensorFormat:
     """Asymmetric int8 format for a range that holds zero; scale exact in float32.
 
     The zero point is nudged to the nearest integer as TensorFlow Lite does (Jacob 2018, section 2.1):
-    of the two ends the one with the smaller error decides. A range of zeros gets scale 1.
+    of the two ends the one with the smaller error decides. A tensor that is always zero gets scale 1/128,
+    which no other tensor's scale is far away from.
     """
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"a range must be finite, got {low}..{high}")
     if high <= low:
-        return TensorFormat(1.0, 0)
+        return TensorFormat(1 / 128, 0)
     scale = float(np.float32(max((high - low) / (HIGH - LOW), SMALLEST)))
     from_low, from_high = LOW - low / scale, HIGH - high / scale
     use_low = abs(LOW) + abs(low / scale) < abs(HIGH) + abs(high / scale)

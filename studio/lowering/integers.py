@@ -12,8 +12,6 @@ from studio.lowering.program import IntegerWeights, TensorFormat
 
 BIAS_LIMIT = 2**30
 """A bias stays below, so that no accumulator leaves int32."""
-MULTIPLIER_LIMIT = 255.0
-"""Runtimes refuse a multiplier of 256 or more."""
 _REMEMBERED = 8  # integers kept for one encoding: a slider moves the formats around it only a little
 
 _cache: WeakKeyDictionary[Encoding, dict[tuple[object, ...], IntegerWeights]] = WeakKeyDictionary()
@@ -45,10 +43,10 @@ def digest(weights: IntegerWeights) -> str:
     return _digests[weights]
 
 
-def smallest_output_scale(encoding: Encoding, source: TensorFormat) -> float:
-    """Output scale below which a multiplier would reach 256."""
+def largest_product(encoding: Encoding, source: TensorFormat) -> float:
+    """Largest scale of an accumulator: `s_in * s_w` over the channels."""
     _, scale, _ = grid(encoding)
-    return float(np.float32(source.scale) * scale.max() / np.float32(MULTIPLIER_LIMIT))
+    return float(np.float32(source.scale) * scale.max())
 
 
 def grid(encoding: Encoding) -> tuple[np.ndarray, np.ndarray, Grid]:

@@ -57,6 +57,20 @@ def in_float(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
     return quantize(y, operation.output_format, operation.clamp)
 
 
+def by_table(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+    """As `in_float` for an operator on single values: all 256 of them once, in float64 rounded to float32.
+
+    The runtimes' mathematics libraries come closer to that than torch's float32 functions do.
+    """
+    (source,) = operation.input_formats
+    assert source is not None
+    assert operation.operator is not None
+    assert operation.output_format is not None
+    values = dequantize(torch.arange(-128, 128), source)
+    table = quantize(operation.operator(values.double()).float(), operation.output_format, operation.clamp)
+    return table[inputs[0].to(torch.int64).add_(128)]
+
+
 def dequantize(x: Tensor, source: TensorFormat) -> Tensor:
     """`(q - z) * s` in float32."""
     return x.float().sub_(source.zero_point).mul_(source.scale)
@@ -97,6 +111,8 @@ TABLE: dict[tuple[str, str | None], Function] = {
     ("hard_swish", "tflite"): fixed_point.hard_swish,
     ("leaky_relu", "tflite"): fixed_point.leaky_relu,
     ("requantize", "tflite"): fixed_point.requantize,
+    ("sigmoid", None): by_table,
+    ("tanh", None): by_table,
     ("resize", None): resizing.onnx_linear,
     ("resize", "tflite"): resizing.tflite_linear,
 }

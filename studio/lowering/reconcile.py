@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from studio.core.encoding import Encoding
 from studio.core.graph import WEIGHTED
@@ -13,6 +16,8 @@ from studio.lowering.program import TensorFormat
 from studio.lowering.units import Unit
 
 Shapes = Mapping[str, tuple[int, ...]]
+LARGEST_MULTIPLIER = 128.0
+"""Accumulator scale over output scale; 256 is where runtimes refuse."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +56,11 @@ def choose_formats(
     for unit in units:
         if unit.output not in integer:
             continue
-        root = classes.root(unit.output)
-        if unit.main.kind in WEIGHTED:
-            _widen(chosen, root, encodings[unit.main.name], chosen[classes.root(unit.inputs[0])])
-            continue
-        condition = _condition(unit, kinds[unit.output], classes, shapes)
+        root, kind = classes.root(unit.output), kinds[unit.output]
+        if root not in classes.fixed and kind not in forms.SAME_FORMAT:
+            sources = [chosen[classes.root(name)] for name in unit.inputs]
+            _widen(chosen, root, _accumulator_scale(kind, sources, encodings.get(unit.main.name)))
+        condition = _condition(unit, kind, classes, shapes)
         if condition is None:
             continue
         if root not in classes.fixed and _settle(chosen, root, [*conditions, condition]):
@@ -87,9 +92,18 @@ def _clipped(pair: Range, limits: Range | None) -> Range:
     return min(max(pair[0], low), high), max(min(pair[1], high), low)
 
 
-def _widen(chosen: dict[str, TensorFormat], root: str, encoding: Encoding, source: TensorFormat) -> None:
-    """Enlarge an output scale until no multiplier reaches 256."""
-    smallest = integers.smallest_output_scale(encoding, source)
+def _accumulator_scale(kind: str, sources: Sequence[TensorFormat], encoding: Encoding | None) -> float:
+    """Scale of what an operation sums up, before it is brought to the output's."""
+    if kind in WEIGHTED:
+        assert encoding is not None
+        return integers.largest_product(encoding, sources[0])
+    scales = [source.scale for source in sources]
+    return math.prod(scales) if kind == "mul" else max(scales)
+
+
+def _widen(chosen: dict[str, TensorFormat], root: str, scale: float) -> None:
+    """Enlarge an output scale until no multiplier comes near 256, which runtimes refuse."""
+    smallest = float(np.float32(scale / LARGEST_MULTIPLIER))
     if chosen[root].scale < smallest:
         chosen[root] = TensorFormat(smallest, chosen[root].zero_point)
 
