@@ -122,7 +122,7 @@ def make(session: Session, name: str) -> Thumbnail:
     small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
     scores = view.importance(CRITERION)
     decoded = np.moveaxis(view.encoding.decode(), view.layer.channel_axis, 0)
-    silent: np.ndarray = ~decoded.reshape(len(decoded), -1).any(axis=1)
+    silent = np.asarray(~decoded.reshape(len(decoded), -1).any(axis=1))
     peak = float(small.max()) or 1.0
     dead = silent if len(silent) == len(scores) else np.zeros(len(scores), dtype=bool)
     return Thumbnail(
