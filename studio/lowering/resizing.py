@@ -84,8 +84,8 @@ def _axis(mode: str, before: int, after: int, step: np.float32, scale: float, mu
     """Places along one axis; ONNX Runtime divides by the scale, LiteRT multiplies by the step."""
     i = np.arange(after).astype(np.float32)
     half = np.float32(0.5)
-    if mode == "align_corners" and after > 1:
-        at = i * (np.float32(before - 1) / np.float32(after - 1))
+    if mode == "align_corners":
+        at = i * (np.float32(before - 1) / np.float32(max(1, after - 1)))
     elif mode == "asymmetric":
         at = i * step if multiply else i / np.float32(scale)
     elif mode == "pytorch_half_pixel" and after == 1:

@@ -112,10 +112,13 @@ def resize(writer: Writer, operation: Operation) -> None:
 
 def linear_flags(operation: Operation) -> tuple[bool, bool] | None:
     """Flags align_corners and half_pixel_centers of a linear resize; None for coordinates that LiteRT has not."""
+    settings = operation.settings
+    if settings["coordinates"] == "pytorch_half_pixel" and 1 in settings["size"]:
+        return None
     return {
         "align_corners": (True, False), "half_pixel": (False, True), "pytorch_half_pixel": (False, True),
         "asymmetric": (False, False),
-    }.get(operation.settings["coordinates"])  # fmt: skip
+    }.get(settings["coordinates"])  # fmt: skip
 
 
 def nearest_flags(operation: Operation, shape: lay.Shape, result: lay.Shape) -> tuple[bool, bool] | None:
