@@ -71,10 +71,6 @@ def _resize(s: Settings) -> OnnxOperator:
     return OnnxOperator("Resize", attributes, (None, scales))
 
 
-def _global_mean(s: Settings) -> OnnxOperator:
-    return OnnxOperator("GlobalAveragePool")
-
-
 def _named(name: str, **renamed: str) -> Callable[[Settings], OnnxOperator]:
     """Operator whose attributes are settings under other names."""
     return lambda s: OnnxOperator(name, {onnx: s[ours] for ours, onnx in renamed.items()})
@@ -98,7 +94,7 @@ KINDS: dict[str, Callable[[Settings], OnnxOperator]] = {
     "div": _named("Div"),
     "max_pool": lambda s: OnnxOperator("MaxPool", {**_pool(s), "dilations": s["dilation"]}),
     "average_pool": lambda s: OnnxOperator("AveragePool", {**_pool(s), "count_include_pad": int(s["count_pads"])}),
-    "global_average_pool": _global_mean,
+    "global_average_pool": _named("GlobalAveragePool"),
     "reduce_mean": lambda s: OnnxOperator("ReduceMean", {"axes": s["axes"], "keepdims": int(s["keep"])}),
     "concat": _named("Concat", axis="axis"),
     "slice": _slice,

@@ -1,51 +1,106 @@
-"""A written file read back: its data types, integers and scales against the program."""
+"""A written file read back: data types, integers, scales and kernels against the program."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from studio.lowering.program import Program
+from studio.export._onnx.support import kernel_type
+from studio.export._onnx.weights import SHIFT, stored, weight_name
+from studio.lowering.program import Operation, Program
+from studio.runtimes.onnxruntime import kernels
 
 
 def differences(content: bytes, program: Program, weights: str) -> list[str]:
-    """Sentences about what is not as the program says; empty for a file that is."""
+    """Sentences about what is not as the program says; empty for a file that is.
+
+    `weights`: the container that was asked for. Raises what onnx raises for a file that is no ONNX model.
+    """
     model = onnx.load_from_string(content)
     onnx.checker.check_model(model)
-    stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    found = _weights(stored, model, program, weights)
-    quantizers = {n.output[0]: n for n in model.graph.node if n.op_type == "QuantizeLinear"}
+    file = _File(model)
+    found = list(_tensors(file, program))
+    for operation in program.operations:
+        found += _weights(file, operation, program, weights)
+    return found + list(_kernels(content, program))
+
+
+class _File:
+    """Initializers by name, and the nodes by what they write and read."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.arrays = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.written = {name: node for node in model.graph.node for name in node.output}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+
+    def format(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale and zero point with which a tensor is quantized or dequantized, if it is."""
+        nodes = [self.written.get(name), *self.readers.get(name, ())]
+        for node in nodes:
+            if node is not None and node.op_type in ("QuantizeLinear", "DequantizeLinear") and len(node.input) == 3:
+                return self.arrays[node.input[1]], self.arrays[node.input[2]]
+        return None
+
+
+def _tensors(file: _File, program: Program) -> Iterator[str]:
     for name, info in program.tensors.items():
         if info.format is None:
             continue
-        node = quantizers.get(name)
-        if node is None:
-            found.append(f"tensor {name} is not quantized in the file")
+        if name not in file.written:
+            yield f"tensor {name} is not in the file"
             continue
-        scale, zero = stored[node.input[1]], stored[node.input[2]]
-        if float(scale) != float(np.float32(info.format.scale)) or int(zero) != info.format.zero_point + 128:
-            found.append(f"tensor {name} has scale {float(scale)} and zero point {int(zero)} in the file")
+        pair = file.format(name)
+        if pair is None:
+            # Between two operators on integers: what stands around them gives its format.
+            continue
+        scale, zero = pair
         if zero.dtype != np.uint8:
-            found.append(f"tensor {name} is {zero.dtype} in the file, not uint8")
-    return found
+            yield f"tensor {name} is {zero.dtype} in the file, not uint8"
+        if float(scale) != info.format.scale or int(zero) != info.format.zero_point + SHIFT:
+            yield f"tensor {name} has scale {float(scale)} and zero point {int(zero)} in the file"
 
 
-def _weights(stored: dict[str, np.ndarray], model: onnx.ModelProto, program: Program, weights: str) -> list[str]:
-    found = []
-    readers = {n.input[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
+def _weights(file: _File, operation: Operation, program: Program, container: str) -> Iterator[str]:
+    expected = stored(operation, program, container)
+    if expected is None:
+        return
+    layer, name = operation.nodes[0], weight_name(operation, program)
+    weight = file.arrays.get(name)
+    if weight is None or weight.dtype != expected.weight.dtype:
+        yield f"the weights of {layer} are not {expected.weight.dtype} in the file"
+        return
+    if not np.array_equal(weight, expected.weight):
+        yield f"the weights of {layer} are others in the file"
+    pair = file.format(name)
+    if expected.scale is not None and (pair is None or not _same(pair, (expected.scale, expected.zero))):
+        yield f"the weight scales of {layer} are others in the file"
+    if expected.bias is not None and not _same((file.arrays.get(f"{name}:b"),), (expected.bias,)):
+        yield f"the biases of {layer} are others in the file"
+
+
+def _same(found: tuple[np.ndarray | None, ...], expected: tuple[np.ndarray | None, ...]) -> bool:
+    """True for arrays of the same types and values."""
+    return all(
+        a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a, b)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def _kernels(content: bytes, program: Program) -> Iterator[str]:
+    """Layers that this ONNX Runtime does not run in the kernel that `can` said."""
+    running = {output: kind for kind, output in kernels(content)}
     for operation in program.operations:
-        if operation.weights is None:
-            continue
-        name, w = operation.nodes[0], operation.weights
-        q, bias = stored.get(f"{name}.weight"), stored.get(f"{name}.bias")
-        if q is None or bias is None or q.dtype.name != weights or bias.dtype != np.int32:
-            found.append(f"the weights of {name} are not {weights} with int32 biases in the file")
-            continue
-        shift = 0 if weights == "int8" else 128
-        scale = stored[readers[f"{name}.weight"].input[1]]
-        if not np.array_equal(q.astype(np.int16) - shift, w.q) or not np.array_equal(bias, w.bias):
-            found.append(f"the integers of {name} are others in the file")
-        if not np.array_equal(np.broadcast_to(scale, w.scale.shape), w.scale):
-            found.append(f"the weight scales of {name} are others in the file")
-    return found
+        layer, output = operation.nodes[0], operation.output
+        if operation.weights is not None:
+            expected = kernel_type(operation, program)
+            kind = running.get(f"{output}:q", running.get(output, "no kernel of its own"))
+            if kind != expected:
+                yield f"{layer} runs in {kind} here, not in {expected}"
+        elif operation.kind == "quantize" and running.get(output, "").startswith(("QLinear", "QGemm")):
+            yield f"{layer} is left in float, and runs in {running[output]} here"

@@ -16,16 +16,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from studio.export._onnx.operators import OnnxOperator, operator
+from studio.export._onnx.weights import SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program, TensorFormat
 
 OPSET = 13
 HARD_SWISH_OPSET = 14
 IR = 8
 FULL = (-128, 127)
+ON_INTEGERS = ("relu", "clip", "pad")
 METADATA = "edge_studio"
 
 
-def write(program: Program, description: Mapping[str, Any], weights: str = "int8") -> bytes:
+def write(program: Program, *, description: Mapping[str, Any], weights: str = "int8") -> bytes:
     """Return the file. `weights`: container of integer weights, int8 or uint8 (zero point 128)."""
     writer = Writer(program, weights)
     for operation in program.operations:
@@ -46,41 +48,64 @@ class Writer:
 
     def add(self, operation: Operation) -> None:
         """Write one operation."""
-        if operation.kind == "quantize":
-            self._quantize(operation.inputs[0], operation.output, self._format(operation.output))
-        elif operation.kind == "dequantize":
-            self._node("DequantizeLinear", [operation.inputs[0], *self._pair(self._format(operation.inputs[0]))],
-                       operation.output)  # fmt: skip
-        elif operation.kind == "requantize":
-            self._quantize(self._float(operation.inputs[0]), operation.output, self._format(operation.output))
-        elif operation.integer:
-            self._integer(operation)
+        kind, output = operation.kind, operation.output
+        if kind == "constant":
+            self._store(next(iter(operation.constants.values())), output)
+        elif kind == "requantize":
+            self._quantize(self._float(operation.inputs[0]), output, self._format(output))
+        elif kind == "quantize":
+            self._quantize(self._kept_float(operation.inputs[0], output), output, self._format(output))
+        elif kind == "dequantize":
+            pair = self._pair(self._format(operation.inputs[0]))
+            self._node("DequantizeLinear", [operation.inputs[0], *pair], output)
+        elif not operation.integer:
+            self._compute(operation, [self._float(name) for name in operation.inputs], output)
+        elif kind in ON_INTEGERS:
+            self._on_integers(operation)
         else:
-            self._compute(operation, [self._float(name) for name in operation.inputs], operation.output)
+            self._between_conversions(operation)
 
-    def _integer(self, operation: Operation) -> None:
-        """Float operator between DQ and Q; a fused activation that the range does not imply follows as its own."""
-        form = self._format(operation.output)
-        raw = f"{operation.output}:f"
+    def _kept_float(self, source: str, output: str) -> str:
+        """Float tensor to quantize. A sum of one term parts it from the float operator that wrote it.
+
+        ONNX Runtime takes a float layer between DQ and Q for one to be quantized, rounds its weights
+        itself and runs an integer kernel; a layer that the plan leaves in float must stay float.
+        """
+        writer = self.program.by_output.get(source)
+        if writer is None or writer.kind in ("dequantize", "constant"):
+            return source
+        self._node("Sum", [source], f"{output}:s")
+        return f"{output}:s"
+
+    def _on_integers(self, operation: Operation) -> None:
+        """Operators whose uint8 form ONNX Runtime would not find between conversions."""
+        source, output = operation.inputs[0], operation.output
+        if operation.kind == "pad":
+            zero = np.array(self._format(output).zero_point + SHIFT, np.uint8)
+            self._node("Pad", [source, self._store(np.array(operation.settings["pads"], np.int64)), self._store(zero)],
+                       output)  # fmt: skip
+        else:
+            self._clip(source, output, operation.clamp)
+
+    def _clip(self, source: str, output: str, clamp: tuple[int, int]) -> None:
+        bounds = [self._store(np.array(q + SHIFT, np.uint8)) for q in clamp]
+        self._node("Clip", [source, *bounds], output)
+
+    def _between_conversions(self, operation: Operation) -> None:
+        """Float operator between DQ and Q; an activation that the range does not imply then clips the integers."""
+        output, form = operation.output, self._format(operation.output)
+        raw, clipped = f"{output}:f", operation.clamp != FULL
         self._compute(operation, [self._float(name) for name in operation.inputs], raw)
-        if operation.clamp == FULL or operation.kind in ("relu", "clip"):
-            self._quantize(raw, operation.output, form)
-            return
-        self._quantize(raw, f"{operation.output}:q", form)
-        self._node("DequantizeLinear", [f"{operation.output}:q", *self._pair(form)], f"{operation.output}:d")
-        low, high = ((np.float32(q - form.zero_point) * np.float32(form.scale)) for q in operation.clamp)
-        bounds = [self._store(np.array(v, np.float32)) for v in (low, high)]
-        self._node("Clip", [f"{operation.output}:d", *bounds], f"{operation.output}:c")
-        self._quantize(f"{operation.output}:c", operation.output, form)
+        self._quantize(raw, f"{output}:q" if clipped else output, form)
+        if clipped:
+            self._clip(f"{output}:q", output, operation.clamp)
 
     def _compute(self, operation: Operation, inputs: list[str], output: str) -> None:
         if operation.kind == "linear":
             self._linear(operation, inputs[0], output)
             return
         found = operator(operation)
-        inputs = inputs + self._weights(operation) if operation.kind in ("conv", "conv_transpose") else inputs
-        if operation.kind == "constant":
-            return
+        inputs = inputs + self._weights(operation)
         constants = ["" if c is None else self._store(c) for c in found.constants]
         while constants and constants[-1] == "":
             constants.pop()
@@ -91,49 +116,41 @@ class Writer:
             self._node("Reshape", [f"{output}:k", self._store(np.array(shape, np.int64))], output)
 
     def _linear(self, operation: Operation, x: str, output: str) -> None:
+        weights = self._weights(operation)
         if len(self.program.tensors[operation.output].shape) == 2:
-            made = OnnxOperator("Gemm", {"transB": 1})
-            self._node("Gemm", [x, *self._weights(operation)], output, made)
-            return
-        assert operation.weight is not None
-        weight = self._store(np.ascontiguousarray(operation.weight.T))
-        if operation.bias is None:
-            self._node("MatMul", [x, weight], output)
+            self._node("Gemm", [x, *weights], output, OnnxOperator("Gemm", {"transB": 1}))
+        elif len(weights) == 1:
+            self._node("MatMul", [x, *weights], output)
         else:
-            self._node("MatMul", [x, weight], f"{output}:m")
-            self._node("Add", [f"{output}:m", self._store(operation.bias)], output)
+            self._node("MatMul", [x, weights[0]], f"{output}:m")
+            self._node("Add", [f"{output}:m", weights[1]], output)
 
     def _weights(self, operation: Operation) -> list[str]:
-        """Float tensors of weight and bias: dequantized integers, or the decoded weights themselves."""
-        name = operation.nodes[0]
-        if operation.weights is None:
-            assert operation.weight is not None
-            stored = [self._store(operation.weight, f"{name}.weight")]
-            return stored if operation.bias is None else [*stored, self._store(operation.bias, f"{name}.bias")]
-        w, source = operation.weights, operation.input_formats[0]
-        assert source is not None
-        wide = w.q if self.weights == "int8" else (w.q.astype(np.int16) + 128).astype(np.uint8)
-        axis = 1 if operation.kind == "conv_transpose" else 0
-        zero = np.full(w.scale.shape, 0 if self.weights == "int8" else 128, dtype=wide.dtype)
-        scale, zero = (w.scale, zero) if w.per_channel else (w.scale[0], zero[0])
-        made = OnnxOperator("DequantizeLinear", {"axis": axis} if w.per_channel else {})
-        q = self._store(wide, f"{name}.weight")
-        # A zero point of its own: ONNX Runtime's x64quantprecision replaces it, and fails on a shared one.
-        stored_zero = self._store(zero, f"{name}.zero")
-        self._node("DequantizeLinear", [q, self._store(scale), stored_zero], f"{name}.weight:f", made)
-        bias_scale = (np.float32(source.scale) * w.scale).astype(np.float32)
-        per_bias = OnnxOperator("DequantizeLinear", {"axis": 0})
-        b = self._store(w.bias.astype(np.int32), f"{name}.bias")
-        self._node("DequantizeLinear", [b, self._store(bias_scale)], f"{name}.bias:f", per_bias)
-        return [f"{name}.weight:f", f"{name}.bias:f"]
+        """Float tensors of weight and bias: dequantized integers, or the values themselves."""
+        found = stored(operation, self.program, self.weights)
+        if found is None:
+            return []
+        name = weight_name(operation, self.program)
+        weight = self._store(found.weight, name)
+        if found.scale is not None and found.zero is not None:
+            # A zero point of its own: ONNX Runtime's x64quantprecision replaces it, and fails on a shared one.
+            pair = [self._store(found.scale), self._store(found.zero, f"{name}:z")]
+            made = OnnxOperator("DequantizeLinear", {"axis": found.axis} if found.scale.ndim else {})
+            self._node("DequantizeLinear", [name, *pair], f"{name}:f", made)
+            weight = f"{name}:f"
+        if found.bias is None:
+            return [weight]
+        bias = self._store(found.bias, f"{name}:b")
+        if found.bias_scale is not None:
+            made = OnnxOperator("DequantizeLinear", {"axis": 0})
+            self._node("DequantizeLinear", [bias, self._store(found.bias_scale)], f"{name}:bf", made)
+            bias = f"{name}:bf"
+        return [weight, bias]
 
     def _float(self, name: str) -> str:
         """Name of a tensor's float form; a DequantizeLinear for an integer one, once."""
         form = self.program.tensors[name].format
         if form is None:
-            producer = self.program.by_output.get(name)
-            if producer is not None and producer.kind == "constant":
-                return self._store(next(iter(producer.constants.values())))
             return name
         if name not in self._dequantized:
             self._dequantized[name] = f"{name}:d0"
@@ -151,14 +168,14 @@ class Writer:
     def _pair(self, form: TensorFormat) -> list[str]:
         """Scale and zero point, the latter shifted to uint8."""
         scale = self._store(np.array(form.scale, np.float32))
-        return [scale, self._store(np.array(form.zero_point + 128, np.uint8))]
+        return [scale, self._store(np.array(form.zero_point + SHIFT, np.uint8))]
 
     def _store(self, value: np.ndarray, name: str | None = None) -> str:
         """Initializer for a constant; equal ones without a name of their own are shared."""
         value = np.asarray(value, order="C")
         key = str((value.dtype, value.shape)).encode() + value.tobytes()
         if name is None:
-            name = self._shared.setdefault(key, f"c{len(self._shared)}")
+            name = self._shared.setdefault(key, f":{len(self._shared)}")
         if name not in self.stored:
             self.stored[name] = numpy_helper.from_array(value, name)
         return name

@@ -7,16 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from studio.export.targets._base import Refusal, Stored, weight_bytes, wider
+from studio.export.targets._base import Refusal, Stored, wider
 from studio.lowering.program import Operation, Program
 
-KERNELS = {
-    "conv": "QLinearConv", "linear": "QGemm", "add": "QLinearAdd", "mul": "QLinearMul", "concat": "QLinearConcat",
-    "global_average_pool": "QLinearGlobalAveragePool", "average_pool": "QLinearAveragePool",
-    "softmax": "QLinearSoftmax", "sigmoid": "QLinearSigmoid", "leaky_relu": "QLinearLeakyRelu",
-}  # fmt: skip
-MOVES = ("max_pool", "reshape", "transpose", "slice", "resize", "gather", "expand", "pad")
-"""Kinds that ONNX Runtime runs on the integers themselves."""
+CONTAINERS = ("int8", "uint8")
+"""Values of the option `onnx_weights`."""
 RISK = (
     "Processors without VNNI (before AMD Zen 4, older Intel) saturate uint8 x int8 products: set the session option "
     "session.x64quantprecision=1, or export with the option onnx_weights=uint8."
@@ -32,30 +27,36 @@ class OnnxTarget:
     help: ClassVar[str] = "ONNX Runtime: uint8 activations, int8 weights per channel, int32 biases."
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
-        """What lies in the file and what runs; nothing that lowers is refused."""
-        container = (options or {}).get("onnx_weights", "int8") if operation.weights is not None else "float32"
-        if operation.weights is None and operation.weight is None:
-            container = ""
-        return Stored(container, weight_bytes(operation), _kernel(operation), wider(operation))
+        """What lies in the file and what runs; wider activations are refused."""
+        from studio.export._onnx.support import kernel
+        from studio.export._onnx.weights import stored
+
+        formats = [f for f in (*operation.input_formats, operation.output_format) if f is not None]
+        if any(f.bits != 8 for f in formats):
+            return Refusal(f"ONNX Runtime computes on 8-bit activations, not on {max(f.bits for f in formats)} bits.")
+        found = stored(operation, program, _container(options))
+        container = "" if found is None else found.weight.dtype.name
+        arrays = operation.constants.values() if found is None else found.arrays
+        size = sum(array.nbytes for array in arrays)
+        return Stored(container, size, kernel(operation, program), wider(operation))
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
         """Return the whole file."""
         from studio.export._onnx.writer import write
 
-        return write(program, description, options.get("onnx_weights", "int8"))
+        return write(program, description=description, weights=_container(options))
 
     def differences(self, content: bytes, program: Program, options: Mapping[str, Any]) -> list[str]:
-        """Read the file back and compare integers, scales and zero points with the program."""
+        """Read the file back: integers, scales and zero points against the program, and what runs the layers."""
         from studio.export._onnx.read_back import differences
 
-        return differences(content, program, options.get("onnx_weights", "int8"))
+        return differences(content, program, _container(options))
 
     def saturation_risk(self, program: Program, options: Mapping[str, Any]) -> str | None:
         """Warn where two neighbouring int8 weights can pass 16 bits when both inputs are 255."""
-        if options.get("onnx_weights", "int8") == "uint8":
+        if _container(options) == "uint8":
             return None
-        risky = any(_saturates(op.weights.q) for op in program.operations if op.weights is not None)
-        return RISK if risky else None
+        return RISK if saturation_risk(program) else None
 
     def snippet(self, description: Mapping[str, Any]) -> str:
         """Python that runs the file."""
@@ -69,23 +70,26 @@ class OnnxTarget:
         )
 
 
-def _kernel(operation: Operation) -> str:
-    if operation.kind in ("quantize", "dequantize", "requantize"):
-        return "conversion"
-    if not operation.integer:
-        return f"float kernel ({operation.kind})"
-    if operation.kind in KERNELS:
-        return f"integer kernel {KERNELS[operation.kind]}"
-    if operation.kind in MOVES or operation.kind in ("relu", "clip"):
-        return "moves the integers"
-    return f"float kernel ({operation.kind}) between conversions"
+def saturation_risk(program: Program) -> bool:
+    """True where an int8 kernel without VNNI can leave 16 bits: 255 * (|w1| + |w2|) above 32,767."""
+    return any(_saturates(op.weights.q) for op in program.operations if op.weights is not None)
 
 
 def _saturates(q: np.ndarray) -> bool:
-    """True where |w1| + |w2| > 128 for neighbours along the summed axis, in the orders that kernels use."""
+    """True where |w1| + |w2| > 128 for neighbours along the summed axes, in the orders that kernels use."""
     rows = np.abs(q.astype(np.int32)).reshape(len(q), -1)
     channels_last = np.abs(np.moveaxis(q.astype(np.int32), 1, -1)).reshape(len(q), -1) if q.ndim > 2 else rows
     return any(bool((r[:, :-1] + r[:, 1:] > 128).any()) for r in (rows, channels_last) if r.shape[1] > 1)
+
+
+def _container(options: Mapping[str, Any] | None) -> str:
+    container = (options or {}).get("onnx_weights", CONTAINERS[0])
+    if container not in CONTAINERS:
+        from studio.core.errors import ExportError
+
+        remedy = f"Choose {' or '.join(CONTAINERS)}."
+        raise ExportError(f"'{container}' is no container for weights.", where="onnx_weights", remedy=remedy)
+    return str(container)
 
 
 TARGET = OnnxTarget()
