@@ -100,7 +100,7 @@ def test_compress_writes_files_that_evaluate_alike(tmp_path: Path, capsys: pytes
     code, found, _ = compress(capsys, tmp_path / "out", "--preset", "int8")
     assert code == 0
     assert {row["format"] for row in found["exports"]} == {"onnx", "tflite"}
-    assert found["calibration"] == {"source": "calibration", "samples": 300, "same_as_evaluation": False}
+    assert found["calibration"] == {"source": "calibration", "samples": 240, "same_as_evaluation": False}
     assert found["previewed"]["flash_bytes"] < 0.35 * found["before"]["flash_bytes"]
     for row in found["exports"]:
         assert row["passed"]
