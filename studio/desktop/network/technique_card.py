@@ -90,12 +90,16 @@ class TechniqueCard(QFrame):
         self.check.setEnabled(reason is None)
         self.reason.setText(reason or "")
         self.reason.setVisible(reason is not None)
-        for name, made in self.controls.items():
-            made.set_value(getattr(values, name))
-            made.setEnabled(reason is None)
+        inactive = self.found.inactive(values)
+        for setting in declared(self.found.settings):
+            made = self.controls[setting.name]
+            made.set_value(getattr(values, setting.name))
+            made.setEnabled(reason is None and setting.name not in inactive)
+            for widget in (made, *made.findChildren(QWidget)):
+                widget.setToolTip(inactive.get(setting.name, setting.help))
         if main is not None:
             self.controls[main.name].setVisible(reason is None)
-            self.controls[main.name].setEnabled(self._on)
+            self.controls[main.name].setEnabled(self._on and main.name not in inactive)
         if not self._on:
             self.effect.setText("" if reason else "off")
         self.update()
