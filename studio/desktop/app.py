@@ -15,6 +15,8 @@ from studio.core import paths
 from studio.desktop import fonts, icons, theme
 from studio.desktop.notices import Notices
 
+SWITCH_S = 0.0005
+
 
 def make_application() -> QApplication:
     """Return the one application, with name, fonts, theme and settings in the user's folder."""
@@ -36,6 +38,9 @@ def make_application() -> QApplication:
 def run(*, demo: bool = False, model: str | None = None, plan: str | None = None, **opened: Any) -> int:
     """Open the window, on a model or the demo where asked; returns the exit code."""
     app = make_application()
+    # Painting calls Qt hundreds of times, and each call may wait for a thread that holds Python's lock:
+    # half a millisecond at most instead of five.
+    sys.setswitchinterval(SWITCH_S)
     from studio.desktop.window import MainWindow
 
     notices = Notices()

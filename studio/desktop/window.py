@@ -27,6 +27,7 @@ from studio.desktop.actions import Actions
 from studio.desktop.attention import AttentionTab
 from studio.desktop.bridge import Bridge
 from studio.desktop.budget import BudgetBar
+from studio.desktop.collector import Collector
 from studio.desktop.network.tab import NetworkTab
 from studio.desktop.notices import NoticeBar, Notices
 from studio.desktop.opening import OpenDialog, Opener
@@ -57,6 +58,7 @@ class MainWindow(QMainWindow):
         self.notices = notices
         self.opener = Opener(self)
         self._doubted = False
+        self._collector = Collector(self)
         self._build()
         self.actions_ = Actions(self)
         self._connect()
@@ -144,6 +146,7 @@ class MainWindow(QMainWindow):
 
     def _opened(self, session: Session) -> None:
         self._drop_session()
+        self._collector.settle()
         self.session, self._doubted = session, False
         self.bridge = Bridge(session, self)
         for name, receiver in (
@@ -366,4 +369,5 @@ class MainWindow(QMainWindow):
         self.opener.stop()
         self.opener.wait()
         self._drop_session()
+        self._collector.close()
         super().closeEvent(event)

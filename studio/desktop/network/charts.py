@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import theme
-from studio.desktop.network.row_painter import ramp
 from studio.desktop.theme import fonts
 
 LEFT, BOTTOM, TOP = 38, 22, 8
+
+
+def ramp(colors: tuple[str, ...], share: float) -> str:
+    """Colour of a ramp at 0..1."""
+    return colors[min(len(colors) - 1, max(0, round(share * (len(colors) - 1))))]
+
+
+def draw_bars(p: QPainter, box: QRectF, shares: Sequence[float], color: str) -> None:
+    """Bars side by side, heights 0..1, in one call: every call into Qt may wait for Python's lock."""
+    step = box.width() / len(shares)
+    width = max(1.0, step - 0.6)
+    bars = [
+        QRectF(box.left() + i * step, box.bottom() - h * box.height(), width, h * box.height())
+        for i, h in enumerate(shares)
+        if h > 0
+    ]
+    p.setPen(Qt.PenStyle.NoPen)
+    p.setBrush(QColor(color))
+    p.drawRects(bars)
+
+
+def draw_outline(p: QPainter, box: QRectF, shares: Sequence[float], color: str, width: float) -> None:
+    """Outline of a histogram, heights 0..1, in one call."""
+    step = box.width() / len(shares)
+    points = []
+    for i, h in enumerate(shares):
+        y = box.bottom() - h * box.height()
+        points += [QPointF(box.left() + i * step, y), QPointF(box.left() + (i + 1) * step, y)]
+    p.setPen(QPen(QColor(color), width))
+    p.setBrush(Qt.BrushStyle.NoBrush)
+    p.drawPolyline(QPolygonF(points))
 
 
 class WeightChart(QWidget):
@@ -47,13 +79,8 @@ class WeightChart(QWidget):
         top = float(max(self._before.max(), 1))
         top = max(top, float(self._after.max())) if self.log else top
         self._axes(p, t, box, top)
-        step = box.width() / len(self._before)
-        for i, count in enumerate(self._after):
-            if count:
-                h = self._height(float(count), top) * box.height()
-                p.fillRect(
-                    QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - 0.6), h), QColor(t.compressed)
-                )
+        after = [self._height(float(count), top) for count in self._after]
+        draw_bars(p, box, after, t.compressed)
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         low, high = float(self._edges[0]), float(self._edges[-1])
         if len(self._levels) <= 63:
@@ -62,13 +89,7 @@ class WeightChart(QWidget):
                 if low <= level <= high:
                     x = box.left() + (level - low) / (high - low) * box.width()
                     p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
-        outline = QPolygonF()
-        for i, count in enumerate(self._before):
-            y = box.bottom() - self._height(float(count), top) * box.height()
-            outline.append(QPointF(box.left() + i * step, y))
-            outline.append(QPointF(box.left() + (i + 1) * step, y))
-        p.setPen(QPen(QColor(t.float_), 1.4))
-        p.drawPolyline(outline)
+        draw_outline(p, box, [self._height(float(count), top) for count in self._before], t.float_, 1.4)
         p.end()
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 from studio.desktop import theme
 from studio.desktop.network.graph_model import HEIGHTS, GraphModel
 from studio.desktop.network.lanes import Lane
-from studio.desktop.network.row_painter import RowPainter
+from studio.desktop.network.row_painter import Pictures, RowPainter
 from studio.desktop.network.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class GraphView(QAbstractScrollArea):
         self.thumbnails: Thumbnails | None = None
         self.zoom = 1.0
         self._hovered: int | None = None
+        self._pictures: Pictures = {}
         self._anchor: str | None = None
         self.verticalScrollBar().valueChanged.connect(lambda _: self.viewport_moved.emit())
 
@@ -50,6 +51,7 @@ class GraphView(QAbstractScrollArea):
         if self.thumbnails is not None:
             self.thumbnails.close()
         self.model = self.thumbnails = None
+        self._pictures = {}
         if session is not None:
             self.model = GraphModel(session)
             self.thumbnails = Thumbnails(session, self)
@@ -165,7 +167,7 @@ class GraphView(QAbstractScrollArea):
         bottom = (self.verticalScrollBar().value() + event.rect().bottom()) / self.zoom
         self._paint_blocks(p, t, top, bottom)
         self._paint_lanes(p, t, top, bottom)
-        painter = RowPainter(self.model, self.thumbnails, t)
+        painter = RowPainter(self.model, self.thumbnails, t, self._pictures)
         for i, row in enumerate(self.model.rows):
             rect = self._row_rect(i)
             if rect.bottom() < top or rect.top() > bottom:

@@ -7,9 +7,10 @@ from PySide6.QtGui import QColor, QLinearGradient, QMouseEvent, QPainter, QPaint
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import theme
+from studio.desktop.network.charts import ramp
 from studio.desktop.network.graph_model import HEIGHTS
 from studio.desktop.network.graph_view import GraphView
-from studio.desktop.network.row_painter import SHOWN_POINTS, ramp
+from studio.desktop.network.row_painter import SHOWN_POINTS
 from studio.desktop.theme import fonts
 
 LEGEND = 52

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QPainter, QPen, QPixmap, QPolygonF
 
+from studio.desktop.network.charts import draw_bars, draw_outline, ramp
 from studio.desktop.network.graph_model import GraphModel
 from studio.desktop.network.rows import Row
 from studio.desktop.network.thumbnails import Thumbnail, Thumbnails
@@ -42,13 +43,19 @@ def columns(width: float) -> dict[str, tuple[float, float]]:
     return found
 
 
+Pictures = dict[str, tuple[Thumbnail, tuple[int, int, str], QPixmap]]
+"""Drawn thumbnails by layer, with what they were drawn from: thumbnail, size, theme."""
+
+
 class RowPainter:
     """Paints rows of one model with the tokens of the current theme."""
 
-    def __init__(self, model: GraphModel, thumbnails: Thumbnails, tokens: Tokens) -> None:
+    def __init__(self, model: GraphModel, thumbnails: Thumbnails, tokens: Tokens, pictures: Pictures) -> None:
+        """`pictures`: thumbnails drawn already, kept by the view from one painting to the next."""
         self.model = model
         self.thumbnails = thumbnails
         self.t = tokens
+        self.pictures = pictures
 
     def paint(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool) -> None:
         """Paint a row into `rect` (unscaled pixels)."""
@@ -135,25 +142,31 @@ class RowPainter:
         found = self.thumbnails.find(row.layers[0].name)
         if found is None:
             return
-        x, w = place["weights"]
-        self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
+        left, right = place["weights"][0], sum(place["importance"])
+        size = (round(right - left) + 1, round(rect.height()))
+        known = self.pictures.get(row.layers[0].name)
+        if known is None or known[0] is not found or known[1] != (*size, self.t.panel):
+            known = (found, (*size, self.t.panel), self._picture(found, size, place))
+            self.pictures[row.layers[0].name] = known
+        p.drawPixmap(QPointF(rect.left() + left, rect.top()), known[2])
+
+    def _picture(self, found: Thumbnail, size: tuple[int, int], place: dict[str, tuple[float, float]]) -> QPixmap:
+        """Histogram and stripe of a layer, drawn once; twice as fine as the screen for zoom."""
+        made = QPixmap(2 * size[0], 2 * size[1])
+        made.setDevicePixelRatio(2.0)
+        made.fill(Qt.GlobalColor.transparent)
+        p = QPainter(made)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        left = place["weights"][0]
+        self._histogram(p, found, QRectF(0, 6, place["weights"][1], size[1] - 13))
         x, w = place["importance"]
-        self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
+        self._importance(p, found, QRectF(x - left, 14, w, size[1] - 28))
+        p.end()
+        return made
 
     def _histogram(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
-        step = box.width() / len(found.before)
-        color = QColor(self.t.compressed)
-        for i, value in enumerate(found.after):
-            if value > 0:
-                h = float(value) * box.height()
-                p.fillRect(QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - 0.6), h), color)
-        outline = QPolygonF()
-        for i, value in enumerate(found.before):
-            y = box.bottom() - float(value) * box.height()
-            outline.append(QPointF(box.left() + i * step, y))
-            outline.append(QPointF(box.left() + (i + 1) * step, y))
-        p.setPen(QPen(QColor(self.t.float_), 1))
-        p.drawPolyline(outline)
+        draw_bars(p, box, found.after.tolist(), self.t.compressed)
+        draw_outline(p, box, found.before.tolist(), self.t.float_, 1)
         p.drawLine(box.bottomLeft(), box.bottomRight())
 
     def _importance(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
@@ -239,8 +252,3 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
-
-
-def ramp(colors: tuple[str, ...], share: float) -> str:
-    """Colour of a ramp at 0..1."""
-    return colors[min(len(colors) - 1, max(0, round(share * (len(colors) - 1))))]
