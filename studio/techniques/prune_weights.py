@@ -58,10 +58,8 @@ class PruneWeights:
         """Refuse a layer without weights, and a pattern over input channels that do not come in fours."""
         if layer.weight_shape is None or not layer.weighted:
             return f"{layer.name} has no weights to prune."
-        if settings.pattern == "free":
-            return None
         channels = _inputs_of_a_group(layer)
-        if channels % GROUP:
+        if settings.pattern != "free" and channels % GROUP:
             one = "one input channel" if channels == 1 else f"{channels} input channels"
             each = "each filter sees" if layer.groups > 1 else "it has"
             return f"Pattern {settings.pattern} needs input channels in fours; {each} {one}."
@@ -80,7 +78,7 @@ class PruneWeights:
         reasons = {}
         if settings.pattern in N_OF_FOUR:
             share = 1 - N_OF_FOUR[settings.pattern] / GROUP
-            reasons["amount"] = f"Pattern {settings.pattern} always prunes {share:.0%}."
+            reasons["amount"] = f"Pattern {settings.pattern} always prunes {100 * share:.0f} %."
         if settings.pattern != "free":
             reasons["scope"] = f"Pattern {settings.pattern} is decided layer by layer."
         return reasons

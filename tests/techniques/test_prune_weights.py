@@ -154,8 +154,8 @@ def test_settings_without_effect_say_why() -> None:
         return dict(step.found.inactive(step.values))
 
     assert inactive() == {}
-    assert inactive(pattern="2:4")["amount"] == "Pattern 2:4 always prunes 50%."
-    assert inactive(pattern="1:4")["amount"] == "Pattern 1:4 always prunes 75%."
+    assert inactive(pattern="2:4")["amount"] == "Pattern 2:4 always prunes 50 %."
+    assert inactive(pattern="1:4")["amount"] == "Pattern 1:4 always prunes 75 %."
     assert inactive(pattern="1x4").keys() == {"scope"}
 
 
