@@ -1,8 +1,10 @@
 """Programs executed in torch, bit-equal to the runtimes.
 
-Integer tensors travel as int8: a quarter of float32 in the preview's cache, for about a tenth more time
-than float32 tensors of integers would take. Accumulators are exact: float32 convolution on integers
-while no partial sum can leave 2^24, else float64.
+Integer tensors travel as int8: a quarter of float32 in the preview's cache. Float32 tensors of centred
+integers would save a fifth of a layer's time (measured: 2.6 against 3.2 ms, 16 channels of 32x32), but then
+most of a network would not fit the cache's budget. In blocks (`blocks`) a whole pass takes 0.9 to 1.1 times
+that of the float network (ResNet-20, ResNet8, MobileNet; 50 samples, one thread). Accumulators are exact:
+float32 convolution on integers while no partial sum can leave 2^24, else float64.
 """
 
 from __future__ import annotations

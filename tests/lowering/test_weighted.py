@@ -124,6 +124,26 @@ def test_linear_equals_both_runtimes(random, runtimes):
         assert (ours == in_tflite(runtimes, operation, x, ours.shape)).all()
 
 
+def test_a_channel_of_zeros_and_a_raised_scale_equal_both_runtimes(random, runtimes):
+    network = conv_network(random, (4, 6, 3, 3))
+    whole = grid(network.nodes[1].operator, random)
+    network.nodes[1].operator.bias.copy_(torch.tensor([0.0, 2.5, -3.0, 1.0]))
+    q, scale = whole.q.copy(), whole.scale.copy()
+    q[:2] = 0
+    scale[:2] = scale.max() * 2.0**-23
+    program = lowered(network, Grid(q, scale, 0, 8), random)
+    operation = program.by_output["conv"]
+    assert operation.weights.scale[0] == scale[0]
+    assert operation.weights.scale[1] > scale[1]
+    x = integers_of(program, random)
+    ours = execute.run(operation, [torch.from_numpy(x)]).numpy()
+    form = operation.output_format
+    assert (ours[:, 0] == form.zero_point).all()
+    assert (np.abs((ours[:, 1] - form.zero_point) * form.scale - 2.5) <= form.scale / 2).all()
+    assert (ours == in_onnx(runtimes, operation, x)).all()
+    assert (ours == in_tflite(runtimes, operation, x, ours.shape)).all()
+
+
 def by_hand(operation, x):
     """Requantization on int64 sums, value by value in numpy."""
     w, s = operation.weights, operation.settings
