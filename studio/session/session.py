@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from studio.session import autosave
 from studio.session.events import Effect, Measured, Notice, Progress
 from studio.session.history import History
 from studio.session.layer_view import LayerView
+
+PROGRESS_S = 0.1
 
 
 class Session:
@@ -57,6 +60,7 @@ class Session:
         self.blame: SensitivityTable | None = None
         self.opening_notices: list[Notice] = []  # said by a face as soon as it shows the session
         self._error: Exception | None = None
+        self._progressed = 0.0
         self._load_blame()
         self.lane = PreviewLane(engine, self)
         self._save()
@@ -259,8 +263,11 @@ class Session:
     # -- listener of the preview lane -------------------------------------------------------------
 
     def progress(self, title: str, done: int, total: int) -> None:
-        """Pass on how far the lane is."""
-        self.progress_changed.emit(Progress(title, done, total))
+        """Pass on how far the lane is, ten times a second at most."""
+        now = time.monotonic()
+        if now - self._progressed >= PROGRESS_S:
+            self._progressed = now
+            self.progress_changed.emit(Progress(title, done, total))
 
     def idle(self) -> None:
         """Save what was measured; nothing runs."""

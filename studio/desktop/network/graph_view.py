@@ -167,13 +167,14 @@ class GraphView(QAbstractScrollArea):
         bottom = (self.verticalScrollBar().value() + event.rect().bottom()) / self.zoom
         self._paint_blocks(p, t, top, bottom)
         self._paint_lanes(p, t, top, bottom)
+        scale = self.zoom * self.devicePixelRatioF()
         painter = RowPainter(self.model, self.thumbnails, t, self._pictures)
         for i, row in enumerate(self.model.rows):
             rect = self._row_rect(i)
             if rect.bottom() < top or rect.top() > bottom:
                 continue
             lane = self.model.lanes.of_row[i]
-            painter.paint(p, row, rect, t.line if not lane else t.lane1, self._hovered == i)
+            painter.paint(p, row, rect, t.line if not lane else t.lane1, self._hovered == i, scale)
             if lane is not None:
                 self._paint_node(p, t, i, lane)
         p.end()

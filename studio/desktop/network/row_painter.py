@@ -43,28 +43,54 @@ def columns(width: float) -> dict[str, tuple[float, float]]:
     return found
 
 
-Pictures = dict[str, tuple[Thumbnail, tuple[int, int, str], QPixmap]]
-"""Drawn thumbnails by layer, with what they were drawn from: thumbnail, size, theme."""
+SHADOW = 4
+"""Room around a row for its outline and the second sheet of a block."""
+Pictures = dict[str, tuple[tuple[object, ...], QPixmap]]
+"""Drawn rows by name, with what each was drawn from."""
 
 
 class RowPainter:
     """Paints rows of one model with the tokens of the current theme."""
 
     def __init__(self, model: GraphModel, thumbnails: Thumbnails, tokens: Tokens, pictures: Pictures) -> None:
-        """`pictures`: thumbnails drawn already, kept by the view from one painting to the next."""
+        """`pictures`: rows drawn already, kept by the view from one painting to the next."""
         self.model = model
         self.thumbnails = thumbnails
         self.t = tokens
         self.pictures = pictures
 
-    def paint(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool) -> None:
-        """Paint a row into `rect` (unscaled pixels)."""
+    def paint(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> None:
+        """Paint a row into `rect` (unscaled pixels); drawn again only where what it shows has changed."""
+        content = self._content(row, rect, lane_color, hovered, scale)
+        known = self.pictures.get(row.name)
+        if known is None or known[0] != content:
+            known = (content, self._picture(row, rect, lane_color, hovered, scale))
+            self.pictures[row.name] = known
+        p.drawPixmap(QPointF(rect.left() - SHADOW, rect.top() - SHADOW), known[1])
+
+    def _content(self, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> tuple[object, ...]:
+        """Everything that a row's picture depends on."""
+        weighted = [layer.name for layer in row.layers if layer.weighted]
+        tints = tuple(self.model.tint(name) for name in weighted)
+        found = self.thumbnails.find(row.layers[0].name) if row.kind == "card" else None
+        state = (hovered, self._is_selected(row), self._is_current(row), lane_color, id(self.t), id(found))
+        return (rect.width(), scale, *state, tuple(self.model.chips(row)), self.model.sizes(row), tints)
+
+    def _picture(self, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> QPixmap:
+        made = QPixmap(round((rect.width() + 2 * SHADOW) * scale) + 1, round((rect.height() + 2 * SHADOW) * scale) + 1)
+        made.setDevicePixelRatio(scale)
+        made.fill(Qt.GlobalColor.transparent)
+        p = QPainter(made)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(SHADOW, SHADOW, rect.width(), rect.height())
         if row.kind == "header":
-            self._header(p, row, rect)
+            self._header(p, row, box)
         elif row.kind == "slim":
-            self._slim(p, row, rect)
+            self._slim(p, row, box)
         else:
-            self._card(p, row, rect, lane_color, hovered)
+            self._card(p, row, box, lane_color, hovered)
+        p.end()
+        return made
 
     def _header(self, p: QPainter, row: Row, rect: QRectF) -> None:
         self._arrow(p, rect.left() + 16, rect.center().y(), down=True)
@@ -142,27 +168,10 @@ class RowPainter:
         found = self.thumbnails.find(row.layers[0].name)
         if found is None:
             return
-        left, right = place["weights"][0], sum(place["importance"])
-        size = (round(right - left) + 1, round(rect.height()))
-        known = self.pictures.get(row.layers[0].name)
-        if known is None or known[0] is not found or known[1] != (*size, self.t.panel):
-            known = (found, (*size, self.t.panel), self._picture(found, size, place))
-            self.pictures[row.layers[0].name] = known
-        p.drawPixmap(QPointF(rect.left() + left, rect.top()), known[2])
-
-    def _picture(self, found: Thumbnail, size: tuple[int, int], place: dict[str, tuple[float, float]]) -> QPixmap:
-        """Histogram and stripe of a layer, drawn once; twice as fine as the screen for zoom."""
-        made = QPixmap(2 * size[0], 2 * size[1])
-        made.setDevicePixelRatio(2.0)
-        made.fill(Qt.GlobalColor.transparent)
-        p = QPainter(made)
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        left = place["weights"][0]
-        self._histogram(p, found, QRectF(0, 6, place["weights"][1], size[1] - 13))
+        x, w = place["weights"]
+        self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
         x, w = place["importance"]
-        self._importance(p, found, QRectF(x - left, 14, w, size[1] - 28))
-        p.end()
-        return made
+        self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
 
     def _histogram(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
         draw_bars(p, box, found.after.tolist(), self.t.compressed)
