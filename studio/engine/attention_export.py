@@ -66,7 +66,7 @@ class AttentionExport:
                 run.frame(i)
             if progress:
                 progress("Running the attention stage in ONNX Runtime", i + 1, self.frames.count)
-        rows = [run.row(path) for path in written]
+        rows = [{**run.row(path), "path": str(folder.place(path.name))} for path in written]
         if warning and network is not None:
             rows[-1]["notes"].append(warning)
         return {**self._describe(), "files": rows}

@@ -14,6 +14,7 @@ from studio.core.errors import DataError
 from studio.engine.engine import Progress
 from studio.engine.evaluator import CHUNK
 from studio.engine.score import score
+from studio.export.folder import check_member
 
 
 def evaluate_file(
@@ -30,7 +31,8 @@ def evaluate_file(
 
     Without labels there is nothing to compare one file with, so that is a DataError.
     """
-    path = Path(file)
+    path = Path(file).expanduser()
+    check_member(path)
     with runtimes.open(path) as runner:
         dataset = studio.data.open(
             data, input_shape=runner.input_shape, preprocess=preprocess, label=label, samples=samples, seed=seed,

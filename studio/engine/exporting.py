@@ -61,19 +61,20 @@ def export_plan(
         raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
     dataset = engine.evaluator.dataset
     attention = plan_attention(plan.attention, frames, engine.network.input_shape, dataset.preprocess)
+    folder = ExportFolder(out, force=force)
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
     notes = {target.name: _notes(target, program, plan) for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity))
     previews = {t.name: engine.measure(plan, target=t.name, stop=stop, progress=progress) for t in targets}
-    with ExportFolder(out, force=force) as folder:
+    with folder:
         rows, contents = [], {}
         for target in targets:
             content = contents[target.name] = target.write(program, description, dict(plan.export))
             path = folder.write(target.file_name, content)
             verdict = verify_file(path, target, engine, plan, program, notes[target.name], progress=progress, stop=stop)
-            rows.append(verdict.row)
+            rows.append({**verdict.row, "path": str(folder.place(target.file_name))})
         stage = attention and attention.write(
             folder, contents.get("onnx"), dataset.classes or (),
             warning=next((t.saturation_risk(program, plan.export) for t in targets if t.name == "onnx"), None),

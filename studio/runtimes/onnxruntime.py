@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper
 
 from studio.core.errors import ModelError
 from studio.runtimes._base import timed
@@ -20,8 +19,19 @@ from studio.runtimes._base import timed
 METADATA = "edge_studio"
 
 
-def session_of(content: bytes, optimized: Path | None = None) -> ort.InferenceSession:
-    """Session on one thread that never saturates uint8 x int8 products; `optimized`: where its graph goes."""
+TYPES = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8, "tensor(int8)": np.int8,
+}  # fmt: skip
+"""Input types that samples are converted to."""
+
+
+def session_of(model: bytes | str, optimized: Path | None = None) -> ort.InferenceSession:
+    """Session on one thread that never saturates uint8 x int8 products.
+
+    `model`: the file's content, or its path where tensors may lie beside it; `optimized`: where the graph
+    that runs is written to.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -29,62 +39,88 @@ def session_of(content: bytes, optimized: Path | None = None) -> ort.InferenceSe
     if optimized is not None:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimized)
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def kernels(content: bytes) -> list[tuple[str, str]]:
+def kernels(model: bytes | Path) -> list[tuple[str, str]]:
     """Return (operator type, first output) of the graph that ONNX Runtime really runs."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimized.onnx"
-        session_of(content, path)
-        return [(node.op_type, node.output[0]) for node in onnx.load(path).graph.node]
+        session_of(model if isinstance(model, bytes) else str(model), path)
+        graph = onnx.load(path, load_external_data=False).graph
+        return [(node.op_type, node.output[0]) for node in graph.node]
 
 
 class OnnxRunner:
-    """One ONNX file; the batch may be frozen to 1, samples then run singly."""
+    """One ONNX file with one input. Where the batch is frozen, samples run in batches of that size."""
 
     def __init__(self, path: Path) -> None:
-        self._content = path.read_bytes()
+        self._path = path
         try:
-            self._session = session_of(self._content)
+            self._session = session_of(str(path))
         except Exception as error:
             what = f"ONNX Runtime cannot open it ({str(error).splitlines()[0]})."
             raise ModelError(what, where=str(path), remedy="Export it again.") from None
-        first = self._session.get_inputs()[0]
+        first = self._only_input()
         self.name = f"onnxruntime {ort.__version__}"
-        self._fixed = isinstance(first.shape[0], int) and first.shape[0] == 1
-        self.input_shape = (1, *(int(d) for d in first.shape[1:]))
-        self._input = first.name
-        self._type = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}.get(first.type, np.float32)
+        self._input, self._type = first.name, TYPES[first.type]
+        batch, *rest = first.shape
+        self._batch_size: int | None = batch if isinstance(batch, int) else None
+        self.input_shape = (1, *rest)
         said = self._session.get_modelmeta().custom_metadata_map.get(METADATA)
         self.preprocess: Mapping[str, Any] | None = json.loads(said).get("preprocess") if said else None
 
+    def _only_input(self) -> Any:
+        """Return the input's description; raises ModelError for what samples cannot be fed to."""
+        inputs = self._session.get_inputs()
+        where, remedy = str(self._path), "Give a model with one input of a fixed size, the batch aside."
+        if len(inputs) != 1:
+            raise ModelError(f"has {len(inputs)} inputs, samples are fed to one.", where=where, remedy=remedy)
+        (first,) = inputs
+        if first.type not in TYPES:
+            raise ModelError(f"takes {first.type}, not numbers that samples have.", where=where, remedy=remedy)
+        if not first.shape or not all(isinstance(size, int) for size in first.shape[1:]):
+            raise ModelError(f"the size of its input is open: {first.shape}.", where=where, remedy=remedy)
+        return first
+
     def run(self, x: np.ndarray) -> list[np.ndarray]:
         """Outputs float32 for a batch."""
-        return [y.astype(np.float32, copy=False) for y in self._batch(self._session, x)]
+        return [y.astype(np.float32, copy=False) for y in self._run(self._session, x)]
 
     def latency(self, x: np.ndarray) -> tuple[float, float]:
-        """Median and 90 % latency in ms of one sample, on one thread."""
-        feed = {self._input: x[:1].astype(self._type, copy=False)}
+        """Median and 90 % latency in ms of one sample, on one thread; of one batch where the file freezes it."""
+        feed = {self._input: self._fed(x[:1])}
         return timed(lambda: self._session.run(None, feed))
 
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Quantized tensors by name, shifted from uint8 to int8; a copy of the file gives them as outputs."""
-        model = onnx.load_from_string(self._content)
+        model = onnx.load(self._path)
         written = {name for node in model.graph.node for name in node.output}
         wanted = [name for name in names if name in written]
         del model.graph.output[:]
-        model.graph.output.extend(helper.make_tensor_value_info(n, TensorProto.UINT8, None) for n in wanted)
-        found = self._batch(session_of(model.SerializeToString()), x)
-        return {n: (y.astype(np.int16) - 128).astype(np.int8) for n, y in zip(wanted, found, strict=True)}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        found = self._run(session_of(model.SerializeToString()), x) if wanted else []
+        rows = {name: y for name, y in zip(wanted, found, strict=True) if y.dtype == np.uint8}
+        return {name: (y.astype(np.int16) - 128).astype(np.int8) for name, y in rows.items()}
 
-    def _batch(self, session: ort.InferenceSession, x: np.ndarray) -> list[np.ndarray]:
-        x = x.astype(self._type, copy=False)
-        if not self._fixed or len(x) == 1:
-            found: list[np.ndarray] = session.run(None, {self._input: x})
+    def _run(self, session: ort.InferenceSession, x: np.ndarray) -> list[np.ndarray]:
+        if self._batch_size in (None, len(x)):
+            found: list[np.ndarray] = session.run(None, {self._input: self._fed(x)})
             return found
-        rows = [session.run(None, {self._input: x[i : i + 1]}) for i in range(len(x))]
-        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+        size, parts = self._batch_size or 1, []
+        for at in range(0, len(x), size):
+            part = x[at : at + size]
+            parts.append([y[: len(part)] for y in session.run(None, {self._input: self._fed(part)})])
+        return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
+
+    def _fed(self, x: np.ndarray) -> np.ndarray:
+        """Samples in the input's type; a frozen batch is filled up with the last one."""
+        if np.issubdtype(self._type, np.integer):
+            limits = np.iinfo(self._type)  # type: ignore[type-var]
+            x = np.clip(np.rint(x), limits.min, limits.max)
+        missing = (self._batch_size or len(x)) - len(x)
+        x = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing > 0 else x
+        return x.astype(self._type, copy=False)
 
     def __enter__(self) -> OnnxRunner:
         return self

@@ -1,0 +1,48 @@
+"""Networks in torch: models that no other runtime here takes, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from studio.network.network import Network
+from studio.runtimes._base import timed
+
+
+class TorchRunner:
+    """One network; it has no integer tensors."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.name = f"torch {torch.__version__}"
+        self.input_shape = network.input_shape
+        self.preprocess: Mapping[str, Any] | None = None
+
+    def run(self, x: np.ndarray) -> list[np.ndarray]:
+        """Outputs float32 for a batch."""
+        return [y.numpy() for y in self._network(torch.from_numpy(np.ascontiguousarray(x, np.float32)))]
+
+    def latency(self, x: np.ndarray) -> tuple[float, float]:
+        """Median and 90 % latency in ms of one sample, on one thread."""
+        sample, threads = torch.from_numpy(np.ascontiguousarray(x[:1], np.float32)), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return timed(lambda: self._network(sample))
+        finally:
+            torch.set_num_threads(threads)
+
+    def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return nothing: all tensors are float32."""
+        return {}
+
+    def __enter__(self) -> TorchRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
