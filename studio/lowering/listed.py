@@ -2,7 +2,7 @@
 
 | operator | ONNX Runtime | LiteRT (XNNPACK unless said) | measured over random formats |
 |---|---|---|---|
-| sigmoid, tanh | float32 between dequantize and quantize | the same | less than 1 of a million values differs by one step |
+| sigmoid, tanh | float32 between dequantize and quantize | the same | under 1 of a million values differ by one step |
 | softmax | float32 between dequantize and quantize | the same | 2 of a million values differ by one step |
 | average_pool | float32 sum in window order, uint8 | built-in kernel: integer sum, halves away from 0 | equal |
 | leaky_relu, requantize | float32 between dequantize and quantize | fixed point with 8 bits after the point | equal |

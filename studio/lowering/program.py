@@ -26,10 +26,6 @@ class TensorFormat:
     zero_point: int
     bits: int = 8
 
-    def real(self, q: int) -> float:
-        """Real value that the integer `q` stands for."""
-        return (q - self.zero_point) * self.scale
-
 
 @dataclass(frozen=True)
 class TensorInfo:

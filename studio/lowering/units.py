@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studio.lowering import forms
@@ -62,8 +61,3 @@ def fuse(network: Network) -> tuple[Unit, ...]:
 def split(unit: Unit) -> tuple[Unit, ...]:
     """Return the unit's nodes as units of their own: float operations keep their activation apart."""
     return tuple(Unit((node,), None) for node in unit.nodes)
-
-
-def writers(units: tuple[Unit, ...]) -> Mapping[str, Unit]:
-    """Unit that writes each tensor."""
-    return {unit.output: unit for unit in units}

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from studio.core.encoding import Dense, Grid, Sparse
-from studio.lowering import cost, execute, lower, pairs
+from studio.lowering import blocks, cost, execute, lower, pairs
 from studio.lowering.formats import choose, clamp
 from studio.lowering.program import TensorFormat
 from studio.network import operators_plain as plain
@@ -287,3 +289,22 @@ def test_multipliers_stay_below_256():
     net = network(conv("a", "x"))
     program = lowered(net, a=(-1e-9, 1e-9))
     assert program.by_output["a"].weights.multiplier.max() <= 128
+
+
+def test_blocks_change_no_result(monkeypatch):
+    program = lowered(network(*RESIDUAL))
+    x = torch.randn(11, 4, 8, 8)
+    names = [op.output for op in program.operations]
+    whole = execute.run_program(program, x, keep=names)
+    monkeypatch.setattr(blocks, "BYTES", 4 * 256 * 2)
+    parts = execute.run_program(program, x, keep=names)
+    assert all(torch.equal(whole[name], parts[name]) for name in names)
+
+
+@given(low=st.floats(-1e4, 0), high=st.floats(0, 1e4))
+def test_a_format_holds_zero_exactly_and_its_range_within_a_step(low, high):
+    found = choose(low, high)
+    ends = [(q - found.zero_point) * found.scale for q in (-128, 127)]
+    assert -128 <= found.zero_point <= 127
+    assert ends[0] <= low + found.scale * 0.51
+    assert ends[1] >= high - found.scale * 0.51
