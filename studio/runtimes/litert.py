@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +28,7 @@ from studio.runtimes._base import timed
 METADATA = b"studio"
 LARGEST_BATCH = 100
 """Samples that run at once: more are no faster, and take memory."""
+_noticed = threading.Event()
 
 
 class _Place(NamedTuple):
@@ -149,9 +153,27 @@ class LiteRtRunner:
 
 def _interpreter(content: bytes, reference: bool) -> Interpreter:
     kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-    made = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
-    made.allocate_tensors()
+    with _quiet():
+        made = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
+        made.allocate_tensors()
     return made
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without LiteRT's notice that XNNPACK is there, which it writes once a process to the standard error itself."""
+    if _noticed.is_set():
+        yield
+        return
+    _noticed.set()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _quantized(x: np.ndarray, scale: float, zero_point: int) -> np.ndarray:

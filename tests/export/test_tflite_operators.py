@@ -221,6 +221,15 @@ def several_outputs():
     return b.network(first, turned, rows, b.add(plain.GlobalAveragePool(), first))
 
 
+def several_views():
+    """One tensor, 6 x 6 x 6, read in three orders of its axes."""
+    b = Built(4, 8, 8)
+    first = b.conv(6, kernel=(3, 3))
+    views = [b.add(plain.Transpose(order), first) for order in ((0, 2, 3, 1), (0, 3, 1, 2))]
+    b.add(plain.Add(), b.add(plain.Add(), first, views[0]), views[1])
+    return b.network()
+
+
 def channels_last_source():
     b = Built(9, 10, 3)
     b.add(plain.Transpose((0, 3, 1, 2)))
@@ -236,6 +245,11 @@ OTHERS = {
     "max pool, 1d": (after_conv(plain.MaxPool((3,), (2,), (1, 1)), shape=(4, 17), kernel=(3,)), 0),
     "average pool": (after_conv(plain.AveragePool((3, 3), (2, 2), (0,) * 4)), 0),
     "average pool as SAME": (after_conv(plain.AveragePool((3, 3), (1, 1), (1,) * 4)), 0),
+    "average pool in parts": (after_conv(plain.AveragePool((3, 3), (2, 2), (1,) * 4)), 0),
+    "average pool in parts, 1d": (
+        after_conv(plain.AveragePool((4,), (3,), (1, 2)), shape=(4, 17), kernel=(3,)), 0),
+    "average pool, pads count, last part window": (
+        after_conv(plain.AveragePool((3, 3), (2, 2), (1, 0) * 2, ceil=True, count_pads=True)), 0),
     "average pool, pads count": (after_conv(plain.AveragePool((3, 3), (2, 2), (1,) * 4, count_pads=True)), 0),
     "global average pool": (after_conv(plain.GlobalAveragePool()), 0),
     "global average pool, 1d": (after_conv(plain.GlobalAveragePool(), shape=(4, 17), kernel=(3,)), 0),
@@ -272,6 +286,7 @@ OTHERS = {
     "softmax of channels": (after_conv(plain.Softmax(1)), 0),
     "softmax of a row": (flattened(plain.Softmax(1)), 1),
     "several outputs": (several_outputs(), 1),
+    "several views": (several_views(), 0),
     "channels last in the source": (channels_last_source(), 1),
 }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.export._tflite import moving, windows
+from studio.export._tflite import moving
 from studio.lowering.program import Operation, Program
 
 _KERNELS = {
@@ -42,13 +42,6 @@ def _max_pool(operation: Operation, program: Program) -> str | None:
     return None
 
 
-def _average_pool(operation: Operation, program: Program) -> str | None:
-    shapes = program.tensors[operation.inputs[0]].shape, program.tensors[operation.output].shape
-    if windows.average_geometry(operation, *shapes) is None:
-        return "LiteRT's average pooling cannot count the padding of this layer as the network does."
-    return None
-
-
 def _conv_transpose(operation: Operation, program: Program) -> str | None:
     if max(operation.settings["dilation"]) > 1 or operation.settings["groups"] > 1:
         return "LiteRT has no transposed convolution with groups or dilation."
@@ -77,6 +70,6 @@ def _expand(operation: Operation, program: Program) -> str | None:
 
 
 _CHECKS = {
-    "max_pool": _max_pool, "average_pool": _average_pool, "conv_transpose": _conv_transpose, "pad": _pad,
+    "max_pool": _max_pool, "conv_transpose": _conv_transpose, "pad": _pad,
     "resize": _resize, "expand": _expand,
 }  # fmt: skip

@@ -107,43 +107,11 @@ def max_pool(writer: Writer, operation: Operation) -> None:
         pairs = (0, *place.around, 0)
         name = f"{operation.output}:padded"
         source = surround(writer, source, stored, pairs, name, None if zeros_do else lowest)
-    _pool(writer, operation, "MAX_POOL_2D", source, place, axes)
+    pool(writer, operation, "MAX_POOL_2D", source, place, axes)
 
 
-def average_pool(writer: Writer, operation: Operation) -> None:
-    """AVERAGE_POOL_2D, which leaves SAME's padding out of the mean."""
-    shape = writer.shape(operation.inputs[0])
-    axes = lay.channels_last(len(shape))
-    place = average_geometry(operation, shape, writer.shape(operation.output))
-    assert place is not None
-    source = pad(writer, operation, writer.take(operation.inputs[0], axes), place)
-    _pool(writer, operation, "AVERAGE_POOL_2D", source, place, axes)
-
-
-def average_geometry(operation: Operation, source: Shape, result: Shape) -> Geometry | None:
-    """Windows of an average pooling; None where padding counts otherwise than LiteRT can count it."""
-    place, rank = geometry(operation, source, result), len(source) - 2
-    if place.code == VALID and not place.explicit:
-        return place
-    pads, ends = operation.settings["pads"], geometry_pads(operation, source, result)
-    if not operation.settings.get("count_pads"):
-        return place if place.code == SAME else None
-    if any(behind > pads[rank + i] for i, (_, behind) in enumerate(ends)):
-        return None
-    around = [(0, 0)] * (2 - rank) + ends
-    return Geometry(place.kernel, place.stride, place.dilation, VALID, (around[0], around[1]))
-
-
-def geometry_pads(operation: Operation, source: Shape, result: Shape) -> list[tuple[int, int]]:
-    """Places before and behind each spatial axis that windows reach."""
-    settings = operation.settings
-    return [
-        _pads(source[2 + i], result[2 + i], settings["kernel"][i], settings["stride"][i], settings["pads"][i])[0]
-        for i in range(len(source) - 2)
-    ]
-
-
-def _pool(writer: Writer, operation: Operation, code: str, source: int, place: Geometry, axes: lay.Axes) -> None:
+def pool(writer: Writer, operation: Operation, code: str, source: int, place: Geometry, axes: lay.Axes) -> None:
+    """Write a pooling operator whose output is the operation's."""
     integer = operation.output_format is not None
     writer.emit(
         operation, code, [source], axes, 2 if integer else 1, "Pool2DOptions", padding=place.code,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from studio.core.errors import Refused
-from studio.export._tflite import activation, moving, pointwise, support, weighted, windows
+from studio.export._tflite import activation, average, moving, pointwise, support, weighted, windows
 from studio.export._tflite import layout as lay
 from studio.export._tflite.layout import Axes, Layout
 from studio.export._tflite.writer import Writer
@@ -19,7 +19,7 @@ EMITTERS: dict[str, Callable[[Writer, Operation], None]] = {
     "sigmoid": pointwise.unary, "tanh": pointwise.unary, "hard_swish": pointwise.unary,
     "hard_sigmoid": pointwise.hard_sigmoid, "softmax": pointwise.softmax, "add": pointwise.binary,
     "sub": pointwise.binary, "mul": pointwise.binary, "div": pointwise.binary, "max_pool": windows.max_pool,
-    "average_pool": windows.average_pool, "global_average_pool": windows.mean, "reduce_mean": windows.mean,
+    "average_pool": average.average_pool, "global_average_pool": windows.mean, "reduce_mean": windows.mean,
     "concat": moving.concat, "slice": moving.slice_, "pad": moving.pad, "reshape": moving.reshape,
     "transpose": moving.transpose, "resize": moving.resize, "gather": moving.gather, "expand": moving.expand,
     "quantize": pointwise.unary, "dequantize": pointwise.unary, "requantize": pointwise.unary,

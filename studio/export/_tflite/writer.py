@@ -39,7 +39,7 @@ class Writer:
         self.file = ModelFile(program.free_batch and not any(op.kind in FIXED_BATCH for op in program.operations))
         self.values: dict[str, Value] = {}
         self.constants: dict[str, np.ndarray] = {}  # of the program, laid out where they are used
-        self._moved: dict[tuple[int, Layout, Shape], int] = {}
+        self._moved: dict[tuple[int, Layout, Layout, Shape], int] = {}
         self.places: dict[str, Value] = {}  # how tensors of the file lie that carry a name of the program
 
     def format(self, name: str) -> TensorFormat | None:
@@ -109,7 +109,7 @@ class Writer:
         value = self.values[name]
         if value.layout == wanted and self.file.shape(value.index) == dimensions:
             return value.index
-        key = (value.index, wanted, dimensions)
+        key = (value.index, value.layout, wanted, dimensions)
         if key not in self._moved:
             self._moved[key] = self._move(name, value, wanted, dimensions)
             made = self._moved[key]
@@ -118,27 +118,23 @@ class Writer:
         return self._moved[key]
 
     def _move(self, name: str, value: Value, wanted: Layout, dimensions: Shape) -> int:
-        source = value.index
-        if value.layout != wanted:
-            steps = [wanted]
-            if lay.move(value.layout, wanted) is None:
-                steps.insert(0, lay.plain(value.shape))
-            current = value.layout
-            for step in steps:
-                found = lay.move(current, step)
-                assert found is not None  # everything can be moved to and from the program's own order
-                source = self._transpose(name, source, *found)
-                current = step
+        source, current = value.index, value.layout
+        while current != wanted:
+            direct = lay.move(current, wanted)
+            step = wanted if direct else lay.plain(value.shape)
+            found = direct or lay.move(current, step)
+            assert found is not None  # everything can be moved to and from the program's own order
+            source = self._transpose(name, source, *found, dimensions if step == wanted else ())
+            current = step
         return self.reshape(name, source, dimensions)
 
-    def _transpose(self, name: str, source: int, shape: Shape, order: Shape) -> int:
+    def _transpose(self, name: str, source: int, shape: Shape, order: Shape, dimensions: Shape) -> int:
         source = self.reshape(f"{name}:atoms", source, (1, *shape))
         axes = (0, *(axis + 1 for axis in order))
-        output = self._same(f"{name}:moved", source, (1, *(shape[axis] for axis in order)))
-        integer = self.format(name) is not None
-        version = (2 if integer else 1) if len(axes) <= 4 else 4
-        permutation = self.file.integers(axes)
-        return self.file.operator("TRANSPOSE", [source, permutation], output, version, "TransposeOptions")
+        moved = (1, *(shape[axis] for axis in order))
+        output = self._same(name if moved == dimensions else f"{name}:moved", source, moved)
+        version = (1 if self.format(name) is None else 2) if len(axes) <= 4 else 4
+        return self.file.operator("TRANSPOSE", [source, self.file.integers(axes)], output, version, "TransposeOptions")
 
     def reshape(self, name: str, source: int, dimensions: Shape) -> int:
         """Same values in another shape; nothing where the tensor has it already."""
@@ -152,6 +148,18 @@ class Writer:
         return self.file.operator(
             "RESHAPE", [source, self.file.integers(shape.tolist())], output, 1, "ReshapeOptions", newShape=shape
         )
+
+    def cut(self, source: int, begins: Shape, ends: Shape, name: str) -> int:
+        """Part of a tensor of the file; the batch passes whole."""
+        file, free = self.file, self.file.free_batch
+        if all(begin == 0 for begin in begins) and ends[1:] == file.shape(source)[1:]:
+            return source
+        shape = tuple(end - begin for begin, end in zip(begins, ends, strict=True))
+        inputs = [source, file.integers(begins), file.integers(ends), file.integers((1,) * len(begins))]
+        return file.operator(
+            "STRIDED_SLICE", inputs, self._same(name, source, shape), 2, "StridedSliceOptions",
+            beginMask=int(free), endMask=int(free),
+        )  # fmt: skip
 
     def copied(self, name: str, source: int) -> int:
         """Return the same values as a tensor of their own: no tensor is input or output twice."""
