@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -153,7 +153,7 @@ class LiteRtRunner:
 
 def _interpreter(content: bytes, reference: bool) -> Interpreter:
     kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-    with _quiet():
+    with nullcontext() if reference else _quiet():
         made = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=kernels)
         made.allocate_tensors()
     return made
