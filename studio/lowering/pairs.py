@@ -76,7 +76,7 @@ def add_onnx(a: np.ndarray, b: np.ndarray, formats: Formats) -> np.ndarray:
 
 
 def add_onnx_plain(a: np.ndarray, b: np.ndarray, formats: Formats) -> np.ndarray:
-    """ONNX Runtime on x86 without fused multiply-add."""
+    """ONNX Runtime on x86 without fused multiply-add (equal on all pairs under an emulated Nehalem)."""
     ra, rb = ratios(formats)
     za, zb, z = (np.float32(f.zero_point + 128) for f in formats)
     fixed = z - (ra * za + rb * zb)
