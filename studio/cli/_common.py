@@ -40,6 +40,14 @@ def calibration_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-data", metavar="DATA", help="training data")
 
 
+def model_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """MODEL, and the user's own code where it is needed to make it."""
+    many = {"nargs": "?"} if optional else {}
+    parser.add_argument("model", metavar="MODEL", help="model file (.onnx, or a state dict with --factory)", **many)  # type: ignore[arg-type]
+    parser.add_argument("--factory", metavar="MODULE:FUNCTION", help="code that makes the torch module of a state dict")
+    parser.add_argument("--trust", action="store_true", help="run the code that --factory names")
+
+
 def json_argument(parser: argparse.ArgumentParser) -> None:
     """`--json`: one object on stdout and nothing else."""
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -52,7 +60,7 @@ def open_session(args: argparse.Namespace, model: str, progress: Progress) -> Se
     return open_session(
         model, args.data, preprocess=args.preprocess, label=args.label, samples=args.samples, seed=args.seed,
         calibration=getattr(args, "calibration", None), train=getattr(args, "train_data", None),
-        plan=getattr(args, "plan", None), progress=progress,
+        plan=getattr(args, "plan", None), factory=args.factory, trust=args.trust, progress=progress,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ EXAMPLE = "edge-studio compress model.onnx --data test.npz --preset int8 --set '
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, what to apply, where ranges come from, what to write."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx)")
+    common.model_arguments(parser)
     common.data_arguments(parser, required=True)
     common.calibration_arguments(parser)
     start = parser.add_mutually_exclusive_group()

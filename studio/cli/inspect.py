@@ -16,7 +16,7 @@ BINS = 101
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL and optional data, for the criteria that look at activations."""
-    parser.add_argument("model", metavar="MODEL", help="model file (.onnx)")
+    common.model_arguments(parser)
     common.data_arguments(parser)
     common.calibration_arguments(parser)
     common.json_argument(parser)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import Cancelled
+from studio.core.errors import Cancelled, DataError
 from studio.core.graph import Graph
 from studio.core.plan import Calibration, Plan
 from studio.session import autosave
@@ -15,13 +15,14 @@ from studio.session.events import Notice
 
 if TYPE_CHECKING:
     from studio.data import Dataset
+    from studio.network.network import Network
     from studio.session.session import Session
 
 Progress = Callable[[str, int, int], None]
 
 
 def open_session(
-    model: Path | str,
+    model: Any,
     data: Path | str | None = None,
     *,
     preprocess: Mapping[str, Any] | Path | str | None = None,
@@ -32,18 +33,22 @@ def open_session(
     samples: int | None = None,
     seed: int = 0,
     expected: float | None = None,
+    factory: str | None = None,
+    trust: bool = False,
+    input_shape: tuple[int, ...] | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Session:
     """Open a model file, with evaluation, calibration and training data where given.
 
-    `expected`: accuracy that the float model is known to have, 0..1; a value far below it is said first.
+    `model`: a file, or a `torch.nn.Module` (then `input_shape` with a batch of 1). `factory`:
+    "package.module:function" that makes the module whose weights the file holds; it is run only with
+    `trust`. `expected`: accuracy that the float model is known to have, 0..1; a value far below it is said first.
     Raises StudioError that names file, place and remedy; Cancelled when `stop()` says so.
     """
     say = _reporter(progress, stop)
     plan = plan if isinstance(plan, Plan) else Plan.load(plan) if plan else Plan()
     say("Loading the engine", 0)
-    from studio import formats
     from studio.engine.engine import Engine
     from studio.engine.resolve import canonical, check_model
     from studio.network.cost import describe
@@ -51,7 +56,7 @@ def open_session(
     from studio.session.session import Session
 
     say("Reading the network", 1)
-    original = formats.read(Path(model))
+    original, model = _read(model, factory, trust, input_shape)
     network = fold(original)
     graph = describe(network)
     say("Opening the data", 2)
@@ -131,6 +136,31 @@ def identity(session: Session) -> dict[str, Any]:
         "weights": weights_identity(session.original),
         "layers": signature(session.graph),
     }
+
+
+def _read(
+    model: Any, factory: str | None, trust: bool, input_shape: tuple[int, ...] | None
+) -> tuple[Network, Path | str]:
+    """Network, and the name under which it is remembered."""
+    from studio import formats
+
+    if isinstance(model, str | Path) and factory is None:
+        return formats.read(Path(model)), model
+    from studio.formats import _factory
+
+    if factory is not None:
+        path = None if model is None else Path(model).expanduser()
+        made = _factory.from_factory(path, factory, trust=trust, input_shape=input_shape)
+        return made, path or f"{factory.replace(':', '.')}.factory"
+    import torch
+
+    if not isinstance(model, torch.nn.Module):
+        raise DataError(f"a {type(model).__name__} is no model.", where="open", remedy="Give a file or a torch module.")
+    if input_shape is None:
+        remedy = "Say input_shape=(1, channels, height, width)."
+        raise DataError("a module in memory does not tell its input shape.", where="open", remedy=remedy)
+    name = type(model).__name__
+    return _factory.from_module(model, input_shape, name), name
 
 
 def _reporter(progress: Progress | None, stop: Callable[[], bool] | None) -> Callable[[str, int], None]:
