@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from studio.core.encoding import Grid, Sparse
 from studio.lowering.program import Operation, Program
 
 
@@ -50,19 +51,30 @@ class Target(Protocol):
         """Return code that runs the file, ready to paste."""
 
 
-def wider(operation: Operation) -> str:
-    """Note for integers of fewer bits in an int8 container, and for zeros stored in full; else empty."""
-    if operation.weights is None:
+def wider(operation: Operation, container: str) -> str:
+    """Note for weights of fewer bits than their container has, and for zeros stored in full; else empty."""
+    weight = operation.weight if operation.weights is None else operation.weights.q
+    if weight is None or not weight.size:
         return ""
     notes = []
-    size, width = operation.weights.q.size, operation.weights.width
-    if width < 8:
-        extra = size - (size * width + 7) // 8
-        notes.append(f"{width}-bit weights are stored as int8, {extra:,} bytes more than planned")
-    zeros = float((operation.weights.q == 0).mean())
+    planned, bits = _planned_bits(operation), 32 if container == "float32" else 8
+    if planned < bits:
+        extra = weight.size * bits // 8 - (weight.size * planned + 7) // 8
+        notes.append(f"{planned}-bit weights are stored as {container}, {extra:,} bytes more than planned")
+    zeros = float((weight == 0).mean())
     if zeros >= 0.3:
         notes.append(f"{zeros:.0%} zeros are stored in full: sparsity saves nothing here")
     return "; ".join(notes)
+
+
+def _planned_bits(operation: Operation) -> int:
+    """Bits of a weight in the plan: the grid's, 32 for float."""
+    if operation.weights is not None:
+        return operation.weights.width
+    encoding = operation.encoding
+    while isinstance(encoding, Sparse):
+        encoding = encoding.values
+    return encoding.width if isinstance(encoding, Grid) else 32
 
 
 def weight_bytes(operation: Operation) -> int:

@@ -38,7 +38,7 @@ class OnnxTarget:
         container = "" if found is None else found.weight.dtype.name
         arrays = operation.constants.values() if found is None else found.arrays
         size = sum(array.nbytes for array in arrays)
-        return Stored(container, size, kernel(operation, program), wider(operation))
+        return Stored(container, size, kernel(operation, program), wider(operation, container))
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
         """Return the whole file."""

@@ -28,7 +28,8 @@ class TfliteTarget:
         if reason is not None:
             return Refusal(reason)
         container = "int8" if operation.weights is not None else "float32" if operation.weight is not None else ""
-        return Stored(container, weight_bytes(operation), support.kernel(operation, program), wider(operation))
+        kernel = support.kernel(operation, program)
+        return Stored(container, weight_bytes(operation), kernel, wider(operation, container))
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
         """Return the whole file."""
