@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from studio.network.cost import tensor_shapes
 from studio.network.fold_forward import fold_forward
 from studio.network.network import Network, Node
 from studio.network.operators import BatchNorm, Conv, ConvTranspose, Linear, Operator
@@ -36,7 +37,7 @@ def fold_back(network: Network) -> Network:
         node = replace(nodes[name], inputs=tuple(renamed.get(i, i) for i in nodes[name].inputs))
         nodes[name] = node
         target = _target(node, nodes, network, renamed)
-        affine = None if target is None else _affine(node, target, nodes)
+        affine = None if target is None else _affine(node, target, nodes, network)
         if target is not None and affine is not None:
             nodes[target.name] = replace(target, operator=_scaled(target.operator, *affine))
             renamed[name] = target.name
@@ -63,14 +64,14 @@ def _target(node: Node, nodes: dict[str, Node], network: Network, renamed: dict[
     return target
 
 
-def _affine(node: Node, target: Node, nodes: dict[str, Node]) -> Affine | None:
+def _affine(node: Node, target: Node, nodes: dict[str, Node], network: Network) -> Affine | None:
     """Scale and shift (channels,) that a node means for the layer before it, or None."""
     channels = _channels(target.operator)
     ones, zeros = torch.ones(channels), torch.zeros(channels)
     if isinstance(node.operator, BatchNorm):
         b = node.operator
-        if isinstance(target.operator, Linear) and b.scale.numel() != channels:
-            return None
+        if isinstance(target.operator, Linear) and len(tensor_shapes(network)[target.name]) != 2:
+            return None  # Batch norm scales axis 1, which is not the one that a linear layer writes.
         scale = b.scale.detach() / torch.sqrt(b.var + b.eps)
         return scale, b.shift.detach() - b.mean * scale
     first = nodes[node.inputs[0]].kind == "constant"
@@ -94,6 +95,8 @@ def _channels(operator: Operator) -> int:
 
 def _per_channel(value: Tensor, operator: Operator, channels: int) -> Tensor | None:
     """Constant as (channels,) where it is one number or one for each channel, else None."""
+    if value.dim() > (2 if isinstance(operator, Linear) else operator.state_dict()["weight"].dim()):
+        return None  # It may give the output another axis.
     if value.numel() == 1:
         return value.reshape(1).expand(channels).clone()
     if isinstance(operator, Linear):
@@ -101,13 +104,13 @@ def _per_channel(value: Tensor, operator: Operator, channels: int) -> Tensor | N
         return value.reshape(-1) if value.numel() == channels == value.shape[-1] else None
     weight: Tensor = operator.weight  # type: ignore[assignment]
     shape = [1] * (weight.dim() - value.dim()) + list(value.shape)
-    fits = value.dim() <= weight.dim() and value.numel() == channels and shape[1] == channels
+    fits = value.numel() == channels and shape[1] == channels
     return value.reshape(-1) if fits else None
 
 
 def _scaled(operator: Operator, scale: Tensor, shift: Tensor) -> Operator:
     """Layer whose output is `scale * y + shift` of the old one's."""
-    weight: Tensor = operator.weight.detach()  # type: ignore[union-attr,operator]
+    weight: Tensor = operator.weight.detach()  # type: ignore[operator]
     old: Tensor | None = operator.bias  # type: ignore[assignment]
     bias = shift if old is None else old.detach() * scale + shift
     if isinstance(operator, Linear):

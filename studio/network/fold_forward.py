@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from studio.network.cost import tensor_shapes
 from studio.network.network import Network, Node
 from studio.network.operators import BatchNorm, Conv, Linear, Operator
 
@@ -46,12 +47,15 @@ def _find(network: Network) -> tuple[Node, Node, Tensor, Tensor] | None:
         path, layer = _reader(network, node)
         if layer is None:
             continue
-        shapes = shapes or _shapes(network)
-        affine = _affine(network, node, shapes[node.name])
+        shapes = shapes or tensor_shapes(network)
+        source = next(i for i in node.inputs if network.by_name[i].kind != "constant")
+        same = shapes[source] == shapes[node.name]
+        affine = _affine(network, node, shapes[node.name]) if same else None
         if affine is None:
             continue
         scale, shift = (_moved(value.expand(shapes[node.name]), path) for value in affine)
-        return node, layer, scale, shift
+        if _same_everywhere(layer.operator, scale) and _same_everywhere(layer.operator, shift):
+            return node, layer, scale, shift
     return None
 
 
@@ -73,11 +77,12 @@ def _reader(network: Network, node: Node) -> tuple[list[Node], Node | None]:
         path.append(at)
 
 
-def _shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    x = [torch.zeros(n.operator.settings()["shape"]) for n in network.inputs]
-    network.run(x, lambda node, value: shapes.update({node.name: tuple(value.shape)}))
-    return shapes
+def _same_everywhere(operator: Operator, value: Tensor) -> bool:
+    """True where every row that a linear layer multiplies has the same values; a convolution's always has."""
+    if not isinstance(operator, Linear):
+        return True
+    rows = value.reshape(-1, operator.weight.shape[1])
+    return bool((rows == rows[0]).all())
 
 
 def _affine(network: Network, node: Node, shape: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:

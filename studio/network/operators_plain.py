@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from studio.network.operators import Operator
+from studio.network.operators_resize import Resize as Resize
 
 
 class Relu(Operator):
@@ -159,7 +161,7 @@ class Div(Operator):
 class _Pool(Operator):
     """Window over the spatial axes; `pads` = begins then ends; `ceil` keeps a last part window."""
 
-    fields = ("kernel", "stride", "pads", "ceil")
+    fields: ClassVar[tuple[str, ...]] = ("kernel", "stride", "pads", "ceil")
 
     def __init__(self, kernel: Sequence[int], stride: Sequence[int], pads: Sequence[int], ceil: bool = False) -> None:
         super().__init__()
@@ -334,56 +336,6 @@ class Transpose(Operator):
         return x.permute(self.order)
 
 
-class Resize(Operator):
-    """Spatial axes to `size`: mode nearest or linear, coordinates as ONNX names them.
-
-    Linear: half_pixel, pytorch_half_pixel, align_corners, asymmetric. Nearest: asymmetric or half_pixel
-    with the rounding of `nearest`.
-    """
-
-    kind = "resize"
-    fields = ("size", "mode", "coordinates", "nearest", "scale")
-
-    def __init__(self, size: Sequence[int], mode: str, coordinates: str, nearest: str, scale: Sequence[float]) -> None:
-        super().__init__()
-        self.size, self.mode, self.coordinates, self.nearest = tuple(size), mode, coordinates, nearest
-        self.scale = tuple(scale)
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        for i, (size, scale) in enumerate(zip(self.size, self.scale, strict=True)):
-            axis = 2 + i
-            if size == x.shape[axis]:
-                continue
-            at = self._places(x.shape[axis], size, scale)
-            x = self._take(x, axis, at)
-        return x
-
-    def _places(self, before: int, after: int, scale: float) -> Tensor:
-        """Where each output value lies in the input, float64."""
-        i = torch.arange(after, dtype=torch.float64)
-        if self.coordinates == "asymmetric":
-            return i / scale
-        if self.coordinates == "align_corners":
-            return i * (before - 1) / max(1, after - 1)
-        if self.coordinates == "pytorch_half_pixel" and after == 1:
-            return torch.zeros(1, dtype=torch.float64)
-        return (i + 0.5) / scale - 0.5
-
-    def _take(self, x: Tensor, axis: int, at: Tensor) -> Tensor:
-        last = x.shape[axis] - 1
-        if self.mode == "nearest":
-            rounding = {
-                "floor": torch.floor, "ceil": torch.ceil, "round_prefer_ceil": lambda v: torch.floor(v + 0.5),
-                "round_prefer_floor": lambda v: torch.ceil(v - 0.5),
-            }[self.nearest]  # fmt: skip
-            return x.index_select(axis, rounding(at).clamp(0, last).long())
-        at = at.clamp(0, last)
-        low = at.floor().long()
-        share = (at - low).float().reshape([-1 if d == axis else 1 for d in range(x.dim())])
-        high = (low + 1).clamp(max=last)
-        return x.index_select(axis, low) * (1 - share) + x.index_select(axis, high) * share
-
-
 class Gather(Operator):
     """Values at constant `indices` along `axis`."""
 
@@ -414,4 +366,4 @@ class Expand(Operator):
         self.shape = tuple(shape)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return x.expand(torch.broadcast_shapes(x.shape, (1, *self.shape)))
+        return x.expand(np.broadcast_shapes(x.shape, (1, *self.shape)))

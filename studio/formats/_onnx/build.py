@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from studio.core.errors import ModelError
 from studio.formats._onnx import load
-from studio.formats._onnx.constants import FOLDED
+from studio.formats._onnx.constants import FOLDED, LARGEST
 from studio.formats._onnx.names import Names
 from studio.network.network import Network, Node
 from studio.network.operators import Constant, Input, Operator
@@ -113,6 +114,12 @@ class Builder:
         self.values[source] = ref
         return ref
 
+    def check_size(self, call: Call, shape: Sequence[int]) -> Sequence[int]:
+        """Return the shape; raises ModelError where a few bytes of a file ask for all memory."""
+        if math.prod(shape) > LARGEST:
+            raise self.fail(call, f"it asks for a tensor of {list(shape)}.", "The file is damaged: export it again.")
+        return shape
+
     def fail(self, call: Call, what: str, remedy: str = "Export the network with simpler operators.") -> ModelError:
         """Error that names the file and the node."""
         name = call.node.name or call.node.output[0]
@@ -127,8 +134,7 @@ def build(model: ModelProto, path: Path) -> Network:
     builder = Builder(path)
     builder.values.update(stored)
     builder.values[""] = None
-    for value in load.true_inputs(model.graph, stored):
-        _input(builder, value)
+    _input(builder, _only_input(model, stored, path))
     opset = load.opset(model)
     for proto in model.graph.node:
         _convert(builder, proto, opset)
@@ -145,13 +151,24 @@ def build(model: ModelProto, path: Path) -> Network:
     return network
 
 
+def _only_input(model: ModelProto, stored: Iterable[str], path: Path) -> ValueInfoProto:
+    """Return the input that samples are fed to; inputs that nothing reads are passed over."""
+    read = {name for node in model.graph.node for name in node.input}
+    found = [value for value in load.true_inputs(model.graph, stored) if value.name in read]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(f"'{value.name}'" for value in found)
+    what = f"it has {len(found)} inputs ({names}), only one is supported." if found else "it has no input."
+    raise ModelError(what, where=str(path), remedy="Export the network with one input and constants for the rest.")
+
+
 def _input(builder: Builder, value: ValueInfoProto) -> None:
     dims = value.type.tensor_type.shape.dim
     shape = [int(d.dim_value) for d in dims]
     place = f"{builder.path}: input '{value.name}'"
     if not shape:
         raise ModelError("has no shape.", where=place, remedy="Export the model with a fixed input size.")
-    if any(d < 1 for d in shape[1:]) or max(shape) > 1 << 20:
+    if any(d < 1 for d in shape[1:]) or math.prod(shape[1:]) > LARGEST // 16:
         raise ModelError(f"has an open size {shape}.", where=place, remedy="Export it with a fixed input size.")
     if value.type.tensor_type.elem_type not in load.FLOATS:
         raise ModelError("takes integers.", where=place, remedy="Export the network with a float input.")
@@ -164,9 +181,13 @@ def _input(builder: Builder, value: ValueInfoProto) -> None:
 
 
 def _convert(builder: Builder, proto: NodeProto, opset: int) -> None:
-    attributes = {a.name: _attribute(builder, proto, a) for a in proto.attribute}
-    call = Call(proto, [builder.values[name] for name in proto.input], attributes, opset)
+    call = Call(proto, [builder.values.get(name) for name in proto.input], {}, opset)
+    missing = next((name for name in proto.input if name not in builder.values), None)
+    if missing is not None:
+        raise builder.fail(call, f"it reads '{missing}', an output that is not supported.")
     try:
+        attributes = call.attributes
+        attributes.update((a.name, _attribute(builder, proto, a)) for a in proto.attribute)
         if proto.op_type == "Constant":
             builder.values[proto.output[0]] = _constant(attributes)
         elif proto.op_type in ("Shape", "Size") and isinstance(call.inputs[0], Ref):
@@ -178,6 +199,8 @@ def _convert(builder: Builder, proto: NodeProto, opset: int) -> None:
             known = [v for v in call.inputs if isinstance(v, np.ndarray)]
             builder.values[proto.output[0]] = np.asarray(FOLDED[proto.op_type](known, attributes))
         elif proto.op_type in PASSED and isinstance(call.inputs[0], Ref):
+            if proto.op_type == "Cast" and attributes["to"] not in load.FLOATS:
+                raise builder.fail(call, "computed values become integers here.")
             builder.values[proto.output[0]] = call.inputs[0]
         elif proto.op_type in CONVERTERS:
             CONVERTERS[proto.op_type](builder, call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,13 @@ from onnx import helper
 
 Array = np.ndarray
 Attributes = dict[str, Any]
+LARGEST = 1 << 28
+"""Values of a tensor that a file may ask for without storing them."""
 
 
 def _gather(a: Sequence[Array], t: Attributes) -> Array:
-    return np.take(a[0], a[1].astype(np.int64), axis=t.get("axis", 0))
+    taken: Array = np.take(a[0], a[1].astype(np.int64), axis=t.get("axis", 0))
+    return taken
 
 
 def _slice(a: Sequence[Array], t: Attributes) -> Array:
@@ -21,7 +25,8 @@ def _slice(a: Sequence[Array], t: Attributes) -> Array:
     index: list[Any] = [slice(None)] * a[0].ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         index[axis] = slice(start, None if step < 0 and end < -a[0].shape[axis] else end, step)
-    return a[0][tuple(index)]
+    part: Array = a[0][tuple(index)]
+    return part
 
 
 def slice_arguments(a: Sequence[Array | None], t: Attributes, rank: int) -> tuple[list[int], ...]:
@@ -73,17 +78,30 @@ def _reshape(a: Sequence[Array], t: Attributes) -> Array:
 
 def _filled(a: Sequence[Array], t: Attributes) -> Array:
     value = t.get("value", np.zeros(1, np.float32))
-    return np.full([int(d) for d in a[0]], np.ravel(value)[0], dtype=value.dtype)
+    return np.full(_limited([int(d) for d in a[0]]), np.ravel(value)[0], dtype=value.dtype)
+
+
+def _expand(a: Sequence[Array], t: Attributes) -> Array:
+    return np.broadcast_to(a[0], _limited(np.broadcast_shapes(a[0].shape, tuple(int(d) for d in a[1])))).copy()
+
+
+def _limited(shape: Sequence[int]) -> Sequence[int]:
+    """Return the shape; raises ValueError where a few bytes of a file would fill the memory."""
+    if math.prod(shape) > LARGEST:
+        raise ValueError(f"a constant of {math.prod(shape):,} values is too large")
+    return shape
 
 
 def _range(a: Sequence[Array], t: Attributes) -> Array:
-    return np.arange(*(v.item() for v in a[:3])).astype(a[0].dtype)
+    start, stop, step = (v.item() for v in a[:3])
+    _limited([max(0, math.ceil((stop - start) / step))])
+    return np.arange(start, stop, step).astype(a[0].dtype)
 
 
 def _div(a: Sequence[Array], t: Attributes) -> Array:
     if a[0].dtype.kind in "iu":
-        return (np.trunc(a[0] / a[1])).astype(a[0].dtype)
-    return a[0] / a[1]
+        return np.asarray(np.trunc(a[0] / a[1]), dtype=a[0].dtype)
+    return np.asarray(a[0] / a[1])
 
 
 def _product(a: Sequence[Array], t: Attributes) -> Array:
@@ -105,7 +123,7 @@ FOLDED: dict[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "Shape": lambda a, t: np.array(a[0].shape, dtype=np.int64),
     "Size": lambda a, t: np.array(a[0].size, dtype=np.int64),
     "ConstantOfShape": _filled,
-    "Expand": lambda a, t: np.broadcast_to(a[0], np.broadcast_shapes(a[0].shape, tuple(int(d) for d in a[1]))).copy(),
+    "Expand": _expand,
     "Range": _range,
     "Add": lambda a, t: a[0] + a[1],
     "Sub": lambda a, t: a[0] - a[1],

@@ -13,6 +13,9 @@ from studio.formats._onnx.constants import axes_of
 from studio.network import operators_plain as plain
 from studio.network.operators import BatchNorm, Conv, ConvTranspose, Linear, MatMul, Operator
 
+MOST_PADS = 4096
+"""More zeros at an edge come from damaged files only, and would fill the memory."""
+
 
 def tensor(value: np.ndarray) -> torch.Tensor:
     """Return a constant as a tensor of its own memory."""
@@ -24,7 +27,10 @@ def pads_of(call: Call, size: Sequence[int], reach: Sequence[int], stride: Seque
     rank = len(size)
     auto = call.attributes.get("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
-        return list(call.attributes.get("pads", [0] * 2 * rank))
+        pads = list(call.attributes.get("pads", [0] * 2 * rank))
+        if max(pads) > MOST_PADS or min(pads) < 0:
+            raise ValueError(f"pads {pads}")
+        return pads
     if auto == "VALID":
         return [0] * 2 * rank
     total = [max(0, (math.ceil(s / t) - 1) * t + r - s) for s, t, r in zip(size, stride, reach, strict=True)]
@@ -106,7 +112,7 @@ def batch_norm(builder: Builder, call: Call) -> None:
     """Batch norm with stored statistics."""
     found = [call.constant(i) for i in range(1, 5)]
     stored = [tensor(v) for v in found if v is not None]
-    if len(stored) != 4:
+    if len(stored) != 4 or call.attributes.get("training_mode", 0):
         raise builder.fail(call, "its statistics are computed, not stored.", "Export the network for inference.")
     eps = float(call.attributes.get("epsilon", 1e-5))
     builder.emit(call, BatchNorm(stored[0], stored[1], stored[2], stored[3], eps), [call.ref()], weight=call.weight(1))
@@ -162,17 +168,19 @@ def activation(builder: Builder, call: Call) -> None:
             raise builder.fail(call, "it runs over several axes at once.", "Export it with opset 13 or newer.")
         operator = plain.Softmax(axis)
     else:
-        low, high = (_bound(call, name, i) for i, name in ((1, "min"), (2, "max")))
+        low, high = (_bound(builder, call, name, i) for i, name in ((1, "min"), (2, "max")))
         operator = plain.Clip(-math.inf if low is None else low, math.inf if high is None else high)
         if (operator.low, operator.high) == (0.0, math.inf):
             operator = plain.Relu()
     builder.emit(call, operator, [x])
 
 
-def _bound(call: Call, name: str, i: int) -> float | None:
+def _bound(builder: Builder, call: Call, name: str, i: int) -> float | None:
     if name in call.attributes:
         return float(call.attributes[name])
     value = call.constant(i)
+    if value is None and i < len(call.inputs) and call.inputs[i] is not None:
+        raise builder.fail(call, "its bounds are computed, not stored.")
     return None if value is None else float(np.ravel(value)[0])
 
 
@@ -203,7 +211,11 @@ def reduce_mean(builder: Builder, call: Call) -> None:
     """Mean over axes; over all spatial ones it is global pooling."""
     x = call.ref()
     rank = len(x.shape)
-    axes = sorted(a % rank for a in axes_of(call.inputs, call.attributes) or range(rank))  # type: ignore[arg-type]
+    given = axes_of(call.inputs, call.attributes)  # type: ignore[arg-type]
+    if not given and call.attributes.get("noop_with_empty_axes", 0):
+        builder.values[call.node.output[0]] = x
+        return
+    axes = sorted(a % rank for a in given or range(rank))
     keep = bool(call.attributes.get("keepdims", 1))
     if 0 in axes:
         raise builder.fail(call, "a mean over the batch is not supported.", "Average over places or channels only.")

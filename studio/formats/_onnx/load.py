@@ -14,6 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 from studio.core.errors import ModelError
 
 OPSETS = range(7, 23)
+IRS = range(3, onnx.IR_VERSION + 1)
 QUANTIZED = {
     "QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
     "DynamicQuantizeLinear", "QGemm", "QLinearAdd",
@@ -42,8 +43,9 @@ def load(path: Path) -> ModelProto:
 
 
 def _check_versions(model: ModelProto, path: Path) -> None:
-    if model.ir_version < 3:
-        raise ModelError(f"has IR version {model.ir_version}.", where=str(path), remedy="Export it with IR 3 or newer.")
+    if model.ir_version not in IRS:
+        remedy = f"Export it with an IR version from {IRS[0]} to {IRS[-1]}."
+        raise ModelError(f"has IR version {model.ir_version}.", where=str(path), remedy=remedy)
     for entry in model.opset_import:
         if entry.domain in ("", "ai.onnx") and entry.version not in OPSETS:
             remedy = f"Export it with an opset from {OPSETS[0]} to {OPSETS[-1]}."
@@ -58,7 +60,7 @@ def opset(model: ModelProto) -> int:
 def _check_operators(graph: GraphProto, path: Path) -> None:
     for i, node in enumerate(graph.node):
         place = f"{path}: node '{node.name or node.output[0] if node.output else i}'"
-        if node.op_type in QUANTIZED:
+        if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
             remedy = "Open the float model that it was made from; quantized files cannot be read yet."
             raise ModelError("the file is already quantized.", where=str(path), remedy=remedy)
         if node.op_type in ("If", "Loop", "Scan"):
@@ -80,6 +82,11 @@ def _check_edges(graph: GraphProto, path: Path) -> None:
                 what = f"reads '{name}' " + ("before it is computed (a cycle)." if circle else "that nothing computes.")
                 place = f"{path}: node '{node.name or node.output[0]}'"
                 raise ModelError(what, where=place, remedy="The file is damaged: export it again.")
+        again = [name for name in node.output if name and name in known]
+        if again:
+            what = f"writes '{again[0]}', which is there already."
+            place = f"{path}: node '{node.name or node.output[0]}'"
+            raise ModelError(what, where=place, remedy="The file is damaged: export it again.")
         known.update(node.output)
     for output in graph.output:
         if output.name not in known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,12 +106,14 @@ def split(builder: Builder, call: Call) -> None:
     """One slice for each output."""
     x, parts = call.ref(), len(call.node.output)
     axis = call.attributes.get("axis", 0) % len(x.shape)
-    sizes = call.attributes.get("split", call.constant(1))
-    if sizes is None:
-        even = -(-x.shape[axis] // parts)
-        sizes = [min(even, x.shape[axis] - i * even) for i in range(parts)]
+    given = call.attributes.get("split", call.constant(1))
+    even = -(-x.shape[axis] // parts)
+    whole = [min(even, x.shape[axis] - i * even) for i in range(parts)]
+    sizes = whole if given is None else [int(s) for s in np.ravel(given)]
+    if len(sizes) != parts or min(sizes) < 0 or sum(sizes) != x.shape[axis]:
+        raise builder.fail(call, f"its parts {sizes} are not those of {x.shape[axis]} values.", "Export it again.")
     start = 0
-    for i, size in enumerate(int(s) for s in np.ravel(sizes)):
+    for i, size in enumerate(sizes):
         if call.node.output[i]:
             builder.emit(call, plain.Slice([axis], [start], [start + size], [1]), [x], output=i)
         start += size
@@ -135,6 +138,7 @@ def pad(builder: Builder, call: Call) -> None:
     mode = call.attributes.get("mode", "constant")
     if mode not in ("constant", "reflect", "edge"):
         raise builder.fail(call, f"padding mode '{mode}' is not supported.", "Use constant, reflect or edge.")
+    builder.check_size(call, [d + pads[i] + pads[len(x.shape) + i] for i, d in enumerate(x.shape)])
     if any(pads):
         builder.emit(call, plain.Pad(pads, mode, 0.0 if fill is None else float(np.ravel(fill)[0])), [x])
     else:
@@ -155,13 +159,31 @@ def resize(builder: Builder, call: Call) -> None:
     ):  # fmt: skip
         raise builder.fail(call, f"resizing with {mode}, {coordinates} is not supported.", "Use nearest or linear.")
     if sizes is not None:
-        size = [int(s) for s in np.ravel(sizes)][2:]
+        size = [int(s) for s in _spatial(builder, call, sizes, list(x.shape[:2]))]
         scale = [s / d for s, d in zip(size, x.shape[2:], strict=True)]
     else:
-        scale = [float(s) for s in np.ravel(scales)][2:]
+        scale = [float(s) for s in _spatial(builder, call, scales, [1.0, 1.0])]
         size = [math.floor(d * s) for d, s in zip(x.shape[2:], scale, strict=True)]
+    builder.check_size(call, [*x.shape[:2], *size])
     nearest = "floor" if old else t.get("nearest_mode", "round_prefer_floor")
     builder.emit(call, plain.Resize(size, mode, coordinates, nearest, scale), [x])
+
+
+def _spatial(builder: Builder, call: Call, given: Any, kept: list[Any]) -> list[Any]:
+    """Sizes or scales of the spatial axes, all the others being as they are."""
+    x, t = call.ref(), call.attributes
+    if given is None or t.get("antialias", 0) or t.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        what = "resizing to computed sizes, with antialias or kept aspect is not supported."
+        raise builder.fail(call, what, "Export it with fixed sizes.")
+    found = np.ravel(given).tolist()
+    axes = [a % len(x.shape) for a in t.get("axes", range(len(x.shape)))]
+    if len(found) != len(axes):
+        raise builder.fail(call, f"it has {len(found)} sizes for {len(axes)} axes.", "The file is damaged.")
+    asked = dict(zip(axes, found, strict=True))
+    if any(asked.get(i, same) != same for i, same in enumerate(kept)):
+        raise builder.fail(call, "it resizes the batch or the channels.", "Resize height and width only.")
+    unchanged = x.shape if isinstance(found[0], int) else [1.0] * len(x.shape)
+    return [asked.get(i, unchanged[i]) for i in range(2, len(x.shape))]
 
 
 @converts("Gather")
@@ -182,7 +204,7 @@ def expand(builder: Builder, call: Call) -> None:
     shape, x = call.constant(1), call.ref()
     if shape is None:
         raise builder.fail(call, "its shape is computed from values.", "Export the network with fixed shapes.")
-    whole = torch.broadcast_shapes(x.shape, tuple(int(d) for d in np.ravel(shape)))
+    whole = builder.check_size(call, np.broadcast_shapes(x.shape, tuple(int(d) for d in np.ravel(shape))))
     if tuple(whole) == x.shape:
         builder.values[call.node.output[0]] = x
     else:
