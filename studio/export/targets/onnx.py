@@ -13,8 +13,8 @@ from studio.lowering.program import Operation, Program
 CONTAINERS = ("int8", "uint8")
 """Values of the option `onnx_weights`."""
 RISK = (
-    "Processors without VNNI (before AMD Zen 4, older Intel) saturate uint8 x int8 products: set the session option "
-    "session.x64quantprecision=1, or export with the option onnx_weights=uint8."
+    "Processors with AVX2 but without VNNI (before AMD Zen 4, older Intel) saturate uint8 x int8 products: set the "
+    "session option session.x64quantprecision=1, or export with the option onnx_weights=uint8."
 )
 
 
