@@ -351,6 +351,11 @@ class Session:
             self.notice.emit(Notice("warning", warning))
         self.set_plan(replace(plan, model=None), f"plan {Path(path).name}")
 
+    def __repr__(self) -> str:
+        from studio.session.text import table
+
+        return table(self)
+
     def _load_blame(self) -> None:
         known = autosave.load_sensitivity(self.opened)
         if known is not None and {r["layer"] for r in known["rows"]} <= {n.name for n in self.graph.layers}:

@@ -1,0 +1,42 @@
+"""A window of its own for each test, closed in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+WAIT_MS = 60_000
+
+
+@pytest.fixture
+def window(qtbot: QtBot, home: object) -> Iterator[Any]:
+    """The main window on its start page, with its own settings and notices."""
+    from studio.desktop.app import make_application
+    from studio.desktop.notices import Notices
+    from studio.desktop.window import MainWindow
+
+    make_application()
+    made = MainWindow(Notices())
+    made.resize(1440, 900)
+    made.show()
+    qtbot.waitExposed(made)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def measured(qtbot: QtBot) -> Callable[[Any], None]:
+    """Wait until the current plan of a window was measured on all samples."""
+
+    def wait(window: Any) -> None:
+        def done() -> bool:
+            session = window.session
+            known = session.measured.get(session.plan.key) if session else None
+            return known is not None and known.result.complete
+
+        qtbot.waitUntil(done, timeout=WAIT_MS)
+
+    return wait
