@@ -224,7 +224,8 @@ class AveragePool(_Pool):
         mask = torch.ones_like(x[:1, :1]) if inside is None else inside
         rest = self if inside is None else AveragePool(self.kernel, self.stride, (0,) * 2 * len(ones), self.ceil)
         share: Tensor = run(rest._padded(mask, 0.0, ones), self.kernel, self.stride)
-        return y / share
+        # Seen over the padded input, one more window may count: its values lie in the last pad alone.
+        return y / share[(..., *(slice(n) for n in y.shape[2:]))]
 
     def _flat_pads(self) -> list[int]:
         rank = len(self.kernel)
