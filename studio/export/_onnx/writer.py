@@ -175,9 +175,15 @@ class Writer:
         value = np.asarray(value, order="C")
         key = str((value.dtype, value.shape)).encode() + value.tobytes()
         if name is None:
-            name = self._shared.setdefault(key, f":{len(self._shared)}")
+            name = self._shared.setdefault(key, self._free_name(len(self._shared)))
         if name not in self.stored:
             self.stored[name] = numpy_helper.from_array(value, name)
+        return name
+
+    def _free_name(self, number: int) -> str:
+        name = f":{number}"
+        while name in self.program.tensors:
+            name = f":{name}"
         return name
 
     def _node(self, kind: str, inputs: Sequence[str], output: str, made: OnnxOperator | None = None) -> None:
