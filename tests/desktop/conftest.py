@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 WAIT_MS = 60_000
@@ -23,6 +25,10 @@ def window(qtbot: QtBot, home: object) -> Iterator[Any]:
     made.resize(1440, 900)
     made.show()
     qtbot.waitExposed(made)
+    # Without a window manager nobody gives the window the focus that shortcuts need.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        QApplication.setActiveWindow(made)
     yield made
     made.close()
 

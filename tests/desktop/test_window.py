@@ -72,7 +72,7 @@ def test_keys_move_the_selection_and_a_drag_is_one_undo(
     second = window.session.graph.weighted[1].name
     assert window.network.inspector.title.text() == second
     card = window.network.inspector.cards[Stage.GRID]
-    qtbot.mouseClick(card.check, LEFT, pos=card.check.rect().center() - card.check.rect().center() + _check_point(card))
+    qtbot.mouseClick(card.check, LEFT, pos=_check_point(card))
     assert window.session.plan.steps(second) == (Step("quantize"),)
     slider = card.controls["weight_bits"].slider
     slider.setSliderDown(True)
@@ -80,6 +80,7 @@ def test_keys_move_the_selection_and_a_drag_is_one_undo(
         slider.setValue(value)
     slider.setSliderDown(False)
     assert window.session.plan.steps(second) == (Step("quantize", weight_bits=4),)
+    qtbot.waitUntil(window.actions_.by_name["undo"].isEnabled)
     qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert window.session.plan.steps(second) == (Step("quantize"),)
     window.redo()
