@@ -11,6 +11,7 @@ from studio.core.encoding import Dense, Grid
 from studio.core.errors import Refused
 from studio.core.registry import find
 from studio.export._tflite import model_file
+from studio.export._tflite.write import KINDS
 from studio.export.targets._base import Refusal, Stored
 from studio.lowering import lower
 from studio.network import operators as op
@@ -55,6 +56,17 @@ def program(built, bits=8, left_float=(), per_channel=True):
                 Dense(w) if node.name in left_float else Grid(q, scale, 0 if per_channel else None, bits)
             )
     return lower(net, encodings, ranges)
+
+
+def test_every_operator_kind_has_a_way_into_the_file():
+    def kinds(base):
+        return {
+            k
+            for c in base.__subclasses__()
+            for k in ({c.__dict__["kind"]} if "kind" in c.__dict__ else set()) | kinds(c)
+        }
+
+    assert KINDS >= kinds(op.Operator) - {"input"}
 
 
 def parsed(content):

@@ -221,6 +221,17 @@ def several_outputs():
     return b.network(first, turned, rows, b.add(plain.GlobalAveragePool(), first))
 
 
+def times_itself():
+    """0..0.8 squared, in one format with 0..1.28: the largest square is 127.49998 steps."""
+    b = Built(4, 8, 8)
+    b.conv(6, kernel=(3, 3))
+    bounded = b.add(plain.Clip(0.0, 0.8))
+    b.conv(6, "x", kernel=(3, 3))
+    other = b.add(plain.Clip(0.0, 1.28))
+    b.add(plain.Concat(1), b.add(plain.Mul(), bounded, bounded), other)
+    return b.network()
+
+
 def several_views():
     """One tensor, 6 x 6 x 6, read in three orders of its axes."""
     b = Built(4, 8, 8)
@@ -287,6 +298,7 @@ OTHERS = {
     "softmax of a row": (flattened(plain.Softmax(1)), 1),
     "several outputs": (several_outputs(), 1),
     "several views": (several_views(), 0),
+    "times itself": (times_itself(), 0),
     "channels last in the source": (channels_last_source(), 1),
 }  # fmt: skip
 

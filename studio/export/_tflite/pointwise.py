@@ -41,6 +41,9 @@ def binary(writer: Writer, operation: Operation) -> None:
     """ADD, SUB, MUL or DIV of two tensors, broadcast as in numpy, with its clamp."""
     title = _BINARY[operation.kind]
     inputs, layout, dimensions = _operands(writer, operation)
+    if operation.kind == "mul" and inputs[0] == inputs[1]:
+        # XNNPACK runs a tensor times itself as a square, which rounds otherwise.
+        inputs[1] = writer.copied(f"{operation.output}:again", inputs[1])
     found = activation.fused(operation)
     name = operation.output if found is not None else f"{operation.output}:unclamped"
     output = writer.result(operation, dimensions, name)

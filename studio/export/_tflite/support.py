@@ -10,8 +10,8 @@ _KERNELS = {
     "batch_norm": "MUL, ADD", "leaky_relu": "LEAKY_RELU", "prelu": "PRELU", "sigmoid": "LOGISTIC", "tanh": "TANH",
     "hard_sigmoid": "MUL, ADD, RELU_0_TO_1", "hard_swish": "HARD_SWISH", "softmax": "SOFTMAX", "add": "ADD",
     "sub": "SUB", "mul": "MUL", "div": "DIV", "max_pool": "MAX_POOL_2D", "average_pool": "AVERAGE_POOL_2D",
-    "global_average_pool": "MEAN", "reduce_mean": "MEAN", "concat": "CONCATENATION", "slice": "SLICE", "pad": "PAD",
-    "resize": "RESIZE", "gather": "GATHER", "expand": "TILE", "relu": "RELU", "clip": "RELU",
+    "global_average_pool": "MEAN", "reduce_mean": "MEAN", "concat": "CONCATENATION", "slice": "STRIDED_SLICE",
+    "pad": "PAD", "gather": "GATHER", "expand": "TILE", "relu": "RELU", "clip": "RELU",
 }  # fmt: skip
 
 
@@ -30,10 +30,18 @@ def kernel(operation: Operation, program: Program) -> str:
         return "conversion"
     if operation.kind in ("reshape", "transpose", "constant"):
         return "moves the integers" if operation.integer else "moves the values"
-    name = _KERNELS[operation.kind]
-    if operation.kind == "conv" and program.tensors[operation.inputs[0]].shape[1] == operation.settings["groups"] > 1:
-        name = "DEPTHWISE_CONV_2D"
-    return f"{'integer' if operation.integer else 'float'} kernel {name}"
+    return f"{'integer' if operation.integer else 'float'} kernel {_name(operation, program)}"
+
+
+def _name(operation: Operation, program: Program) -> str:
+    settings = operation.settings
+    if operation.kind == "conv" and program.tensors[operation.inputs[0]].shape[1] == settings["groups"] > 1:
+        return "DEPTHWISE_CONV_2D"
+    if operation.kind == "resize":
+        return "RESIZE_BILINEAR" if settings["mode"] == "linear" else "RESIZE_NEAREST_NEIGHBOR"
+    if operation.kind == "pad" and settings["mode"] != "constant":
+        return "MIRROR_PAD"
+    return _KERNELS[operation.kind]
 
 
 def _max_pool(operation: Operation, program: Program) -> str | None:
