@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from studio.core.graph import Graph, Layer, Shape
 from studio.network.groups import WEIGHTED, channel_groups, depthwise
 from studio.network.network import Network, Node
+from studio.network.shapes import tensor_shapes
 
 TITLES = {
     "input": "Input", "constant": "Constant", "matmul": "MatMul", "batch_norm": "Batch norm", "relu": "ReLU",
@@ -29,26 +29,13 @@ PASSED = ("add", "batch_norm", "max_pool")
 
 
 def describe(network: Network) -> Graph:
-    """Graph of a (folded) network; runs one random sample to know all shapes."""
+    """Graph of a (folded) network."""
     shapes = tensor_shapes(network)
     groups = channel_groups(network)
     layers = tuple(_layer(network, node, shapes, groups.get(node.name)) for node in network.nodes)
     return Graph(
         network.name, layers, network.outputs, peak_ram(layers, network.outputs, lambda n: bytes_of(shapes[n]))
     )
-
-
-def tensor_shapes(network: Network) -> dict[str, Shape]:
-    """Shape of every node's output with a batch of 1."""
-    shapes: dict[str, Shape] = {}
-
-    def visit(node: Node, value: Tensor) -> None:
-        shapes[node.name] = tuple(value.shape)
-
-    generator = torch.Generator().manual_seed(0)
-    x = [torch.rand(node.operator.settings()["shape"], generator=generator) for node in network.inputs]
-    network.run(x, visit)
-    return shapes
 
 
 def bytes_of(shape: Shape, width: int = 4) -> int:
@@ -112,14 +99,14 @@ def _macs(node: Node, weight: Tensor | None, shapes: dict[str, Shape]) -> int:
 
 
 def _detail(node: Node, weight: Tensor | None, settings: dict[str, Any]) -> str:
-    """What a person reads: "Conv 3×3 · 16 → 32 · s2"."""  # noqa: RUF002
+    """What a person reads: "Conv 3×3 · 16 → 32 · s2"."""
     if weight is None:
         if node.kind == "clip" and settings == {"low": 0.0, "high": 6.0}:
             return "ReLU6"
         return TITLES[node.kind]
     if node.kind == "linear":
         return f"Linear · {weight.shape[1]} → {weight.shape[0]}"
-    kernel = "×".join(map(str, weight.shape[2:]))  # noqa: RUF001
+    kernel = "×".join(map(str, weight.shape[2:]))
     groups = settings["groups"]
     if node.kind == "conv_transpose":
         title, before, after = "Transposed conv", weight.shape[0], weight.shape[1] * groups

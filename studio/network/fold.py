@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from studio.network.cost import tensor_shapes
 from studio.network.fold_forward import fold_forward
 from studio.network.network import Network, Node
 from studio.network.operators import BatchNorm, Conv, ConvTranspose, Linear, Operator
+from studio.network.shapes import tensor_shapes
 
 Affine = tuple[Tensor, Tensor]
 """Scale and shift of each output channel."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from studio.network.cost import tensor_shapes
 from studio.network.network import Network, Node
 from studio.network.operators import BatchNorm, Conv, Linear, Operator
+from studio.network.shapes import tensor_shapes
 
 MOVES = ("transpose", "reshape")
 """What may stand between the scale and the linear layer that takes it in: values only change places."""

@@ -7,9 +7,11 @@ import re
 WEIGHT = re.compile(r"^[A-Za-z_].*[._/](weight|kernel|w)(_\d+)?(:0)?$")
 ENDING = re.compile(r"[._/](weight|kernel|w)(_\d+)?(:0)?$")
 DROPPED = re.compile(
-    r"/(Conv|Conv1D|Conv2D|DepthwiseConv2d|depthwise|ConvTranspose|Gemm|MatMul|BiasAdd|Relu6?|LeakyRelu|PRelu|Clip|"
-    r"Sigmoid|HardSigmoid|HardSwish|Tanh|Softmax|BatchNormalization|FusedBatchNormV3|Flatten)(_\d+)?$"
+    r"(/(Conv|Conv1D|Conv2D|DepthwiseConv2d|depthwise|ConvTranspose|Gemm|MatMul|MatMul_Gemm_|BiasAdd|ReadVariableOp|"
+    r"resource|Relu6?|LeakyRelu|PRelu|Clip|Sigmoid|HardSigmoid|HardSwish|Tanh|Softmax|BatchNormalization|"
+    r"FusedBatchNormV3|Flatten)(_?\d+)?)+$"
 )
+"""What exporters put behind a layer's own name: `/Conv`, `/Relu_1`, `/BiasAdd/ReadVariableOp/resource1`."""
 
 
 class Names:
@@ -25,7 +27,8 @@ class Names:
             text = ENDING.sub("", weight)
         else:
             text = node or output
-        name = readable(text)
+        # A stored bias lies under the name of its layer: only with its ending is it another one.
+        name = readable(text, DROPPED if kind != "constant" else None)
         if not name:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             name = f"{kind}{self._counts[kind]}"
@@ -39,10 +42,11 @@ class Names:
         return found
 
 
-def readable(text: str) -> str:
+def readable(text: str, dropped: re.Pattern[str] | None = DROPPED) -> str:
     """File's own name without operator endings and doubled parts, joined with dots."""
     text = text.rsplit(";", 1)[-1]
-    text = DROPPED.sub("", text)
+    if dropped:
+        text = dropped.sub("", text)
     parts = [part for part in text.split("/") if part]
     kept = [p for i, p in enumerate(parts) if not (i + 1 < len(parts) and parts[i + 1].startswith(p + "."))]
     if len(kept) > 1 and re.fullmatch(r"[A-Z][A-Za-z]*(_\d+)?", kept[-1]):
