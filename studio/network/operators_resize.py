@@ -43,15 +43,16 @@ class Resize(Operator):
         return x
 
     def _places(self, before: int, after: int, scale: float) -> Tensor:
-        """Where each output value lies in the input, float64."""
-        i = torch.arange(after, dtype=torch.float64)
+        """Where each output value lies in the input; in float32, as ONNX Runtime rounds."""
+        i = torch.arange(after, dtype=torch.float32)
+        by = torch.tensor(scale, dtype=torch.float32)
         if self.coordinates == "asymmetric":
-            return i / scale
+            return i / by
         if self.coordinates == "align_corners":
             return i * (before - 1) / max(1, after - 1)
         if self.coordinates == "pytorch_half_pixel" and after == 1:
-            return torch.zeros(1, dtype=torch.float64)
-        return (i + 0.5) / scale - 0.5
+            return torch.zeros(1)
+        return (i + 0.5) / by - 0.5
 
     def _take(self, x: Tensor, axis: int, at: Tensor) -> Tensor:
         last = x.shape[axis] - 1
@@ -59,6 +60,6 @@ class Resize(Operator):
             return x.index_select(axis, ROUNDING[self.nearest](at).clamp(0, last).long())
         at = at.clamp(0, last)
         low = at.floor().long()
-        share = (at - low).float().reshape([-1 if d == axis else 1 for d in range(x.dim())])
+        share = (at - low).reshape([-1 if d == axis else 1 for d in range(x.dim())])
         high = (low + 1).clamp(max=last)
         return x.index_select(axis, low) * (1 - share) + x.index_select(axis, high) * share

@@ -40,7 +40,8 @@ def reshape(builder: Builder, call: Call) -> None:
 def flatten(builder: Builder, call: Call) -> None:
     """Two axes: those before `axis`, the rest."""
     x = call.ref()
-    axis = call.attributes.get("axis", 1) % (len(x.shape) + 1)
+    axis = call.attributes.get("axis", 1)
+    axis = axis if axis >= 0 else axis + len(x.shape)
     reshape_to(builder, call, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
