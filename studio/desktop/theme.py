@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.desktop import fonts
 
-__all__ = ["DARK", "LIGHT", "Tokens", "apply", "fonts", "is_dark", "tokens"]
+__all__ = ["DARK", "LIGHT", "Tokens", "apply", "color", "fonts", "is_dark", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ _current = LIGHT
 def tokens() -> Tokens:
     """Tokens of the current theme."""
     return _current
+
+
+def color(value: str) -> QColor:
+    """Return a token as Qt's colour."""
+    return QColor(value)
 
 
 def is_dark() -> bool:
