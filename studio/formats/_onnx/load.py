@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,26 @@ def load(path: Path) -> ModelProto:
     if not model.graph.node or not model.graph.output:
         remedy = "It may be truncated: export or download it again."
         raise ModelError("holds no network.", where=str(path), remedy=remedy)
+    if not all(isinstance(text, str) and text.isprintable() for text in _names(model)):
+        what = "is damaged: a name in it is no text."
+        raise ModelError(what, where=str(path), remedy="Export or download it again.")
     _check_versions(model, path)
     _check_operators(model.graph, path)
     _check_edges(model.graph, path)
     return model
+
+
+def _names(model: ModelProto) -> Iterator[str | bytes]:
+    """All names in a model; those that are no UTF-8 come as bytes."""
+    graph = model.graph
+    yield from (entry.domain for entry in model.opset_import)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    yield from (value.name for value in (*graph.input, *graph.output))
 
 
 def _check_versions(model: ModelProto, path: Path) -> None:
