@@ -1,348 +1,395 @@
-"""Formats first, what each stores; then the run, and what every written file scored in its real runtime."""
+"""Export: what each format stores is said first, then files are written, run and compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QUrl, Signal
+from PySide6.QtCore import QSettings, Qt, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QDialog,
     QFileDialog,
-    QGridLayout,
+    QFrame,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
-    QMessageBox,
     QProgressBar,
     QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QTreeWidget,
-    QTreeWidgetItem,
+    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
-from studio.core import registry
-from studio.core.errors import Cancelled, ExportError
-from studio.desktop import theme
-from studio.desktop.export_summary import FormatSummary, summarize
+from studio.core.errors import ExportError, StudioError
+from studio.core.result import Result
+from studio.desktop import fonts, icons
+from studio.desktop.export_facts import FormatFacts, Line, collect
+from studio.desktop.export_rows import NAME_WIDTH, SIZE_WIDTH, FormatRow, ResultTable, file_rows, sentence, sign
+from studio.desktop.job import Job
 
 if TYPE_CHECKING:
     from studio.session import Session
 
-RESULTS = ("", "File", "Runtime", "Bytes", "Accuracy there", "Agreement", "Latency")
-SIGNS = {"ok": "✓", "warn": "⚠", "bad": "✕"}
+CONTAINERS = (("int8", "int8 weights: fastest with VNNI"), ("uint8", "uint8 weights: exact on every x86"))
 
 
 class ExportDialog(QDialog):
     """Exports the current plan; `finished_run(manifest or None)` when a run has ended."""
 
     finished_run = Signal(object)
-    _told = Signal(str, object)
 
     def __init__(self, session: Session, parent: QWidget | None = None, frames: Path | None = None) -> None:
         """`frames`: what an attention stage of the plan will look at."""
         super().__init__(parent)
-        self._session, self._frames = session, frames
-        self._stopped = False
-        self._thread: Thread | None = None
         self.setObjectName("export-dialog")
         self.setWindowTitle("Export")
-        self.resize(1008, 703)
         self.setModal(True)
-        self.checks: dict[str, QCheckBox] = {}
-        self._sizes: dict[str, QLabel] = {}
-        self._stories: dict[str, QLabel] = {}
-        layout = QVBoxLayout(self)
-        layout.setSpacing(10)
-        layout.addLayout(self._head())
-        layout.addLayout(self._formats())
-        layout.addWidget(self._layers())
-        layout.addLayout(self._options())
-        layout.addLayout(self._run_line())
-        layout.addWidget(self._results(), 1)
-        layout.addLayout(self._buttons())
-        self._told.connect(self._hear, Qt.ConnectionType.QueuedConnection)
-        self._work(self._summarize)
+        self.resize(1008, 703)
+        self._session, self._frames = session, frames
+        self.manifest: dict[str, Any] | None = None
+        self.rows: list[FormatRow] = []
+        # They belong to the window: a thread that still ends finds them alive when the dialog is gone.
+        self._facts_job, self._job = Job(parent), Job(parent)
+        self._began = 0.0
+        self._facts_job.done.connect(self._show_facts)
+        self._facts_job.failed.connect(self._failed)
+        self._facts_job.progressed.connect(self._progress)
+        self._job.done.connect(self._exported)
+        self._job.failed.connect(self._failed)
+        self._job.cancelled.connect(self._cancelled)
+        self._job.progressed.connect(self._progress)
+        self._build()
+        self._look()
 
     # -- building ---------------------------------------------------------------------------------
 
-    def _head(self) -> QHBoxLayout:
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._head())
+        layout.addWidget(self._titles())
+        body = QWidget()
+        body.setObjectName("panel")
+        self._body = QVBoxLayout(body)
+        self._body.setContentsMargins(0, 0, 0, 0)
+        self._body.setSpacing(0)
+        self._formats = QVBoxLayout()
+        self._formats.setSpacing(0)
+        self._body.addLayout(self._formats)
+        self._body.addWidget(self._checked())
+        self._band = QFrame()
+        self._band.setObjectName("band")
+        self._band_row = QHBoxLayout(self._band)
+        self._band_row.setContentsMargins(16, 8, 16, 8)
+        self._band.hide()
+        self._body.addWidget(self._band)
+        self.results: ResultTable | None = None
+        self._body.addStretch(1)
+        self._scroll = QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setWidget(body)
+        layout.addWidget(self._scroll, 1)
+        layout.addWidget(self._foot())
+
+    def _head(self) -> QWidget:
+        head = QWidget()
+        head.setObjectName("panel")
+        row = QHBoxLayout(head)
+        row.setContentsMargins(16, 10, 16, 10)
         title = QLabel(self._session.path.stem)
         title.setObjectName("page-title")
-        known = self._session.measured.get(self._session.plan.key)
-        text = "not measured yet"
-        if known is not None and known.result.value is not None:
-            cost = known.result.cost
-            text = f"preview: {100 * known.result.value:.2f} % · {cost.flash_bytes / 1024:,.1f} KiB"
-        preview = QLabel(text)
+        preview = QLabel(preview_text(self._session))
         preview.setObjectName("secondary")
-        self.folder = QLineEdit(str(Path.home() / "exports" / self._session.path.stem))
+        self.folder = QLineEdit(default_folder(self._session))
         self.folder.setObjectName("export-folder")
-        self.folder.setAccessibleName("Export folder")
-        self.folder.setMinimumWidth(320)
-        browse = QPushButton("Browse...")
-        browse.clicked.connect(self._browse)
+        self.folder.setFont(fonts.mono())
+        self.folder.setMinimumWidth(250)
+        self.folder.setToolTip("Folder that the files are written to; only files of an earlier export are replaced")
         label = QLabel("&Folder")
         label.setBuddy(self.folder)
-        row = QHBoxLayout()
+        browse = QPushButton("Browse...")
+        browse.setToolTip("Choose the folder")
+        browse.clicked.connect(self._browse)
         row.addWidget(title)
         row.addWidget(preview)
         row.addStretch(1)
-        row.addWidget(label)
-        row.addWidget(self.folder)
-        row.addWidget(browse)
-        return row
+        for widget in (label, self.folder, browse):
+            row.addWidget(widget)
+        return head
 
-    def _formats(self) -> QGridLayout:
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(16)
-        for column, text in enumerate(("Format", "Expected", "What is stored there")):
-            head = QLabel(text)
-            head.setObjectName("secondary")
-            grid.addWidget(head, 0, column)
-        for i, name in enumerate(registry.names("export.targets"), 1):
-            target = registry.find("export.targets", name)
-            check = QCheckBox(target.title)
-            check.setObjectName(f"format-{name}")
-            check.setChecked(True)
-            check.setToolTip(target.help)
-            check.toggled.connect(self._refresh_button)
-            self.checks[name] = check
-            self._sizes[name], self._stories[name] = QLabel("..."), QLabel("looking at the layers ...")
-            self._stories[name].setTextFormat(Qt.TextFormat.RichText)
-            self._stories[name].setWordWrap(True)
-            for column, widget in enumerate((check, self._sizes[name], self._stories[name])):
-                grid.addWidget(widget, i, column, Qt.AlignmentFlag.AlignTop)
-        grid.setColumnStretch(2, 1)
-        return grid
+    def _titles(self) -> QWidget:
+        titles = QFrame()
+        titles.setObjectName("head-row")
+        row = QHBoxLayout(titles)
+        row.setContentsMargins(16, 5, 16, 5)
+        row.setSpacing(24)
+        for text, width, side in (
+            ("Format", NAME_WIDTH, Qt.AlignmentFlag.AlignLeft),
+            ("Expected", SIZE_WIDTH, Qt.AlignmentFlag.AlignRight),
+            ("What is stored there", 0, Qt.AlignmentFlag.AlignLeft),
+        ):
+            label = QLabel(text)
+            label.setAlignment(side)
+            label.setObjectName("secondary")
+            if width:
+                label.setFixedWidth(width)
+            row.addWidget(label, 0 if width else 1)
+        return titles
 
-    def _layers(self) -> QTreeWidget:
-        self.layers = QTreeWidget()
-        self.layers.setObjectName("export-layers")
-        self.layers.setAccessibleName("What runs where, layer by layer")
-        self.layers.setHeaderLabels(["Layer", "Stored as", "Bytes", "What runs", "Note"])
-        self.layers.setMaximumHeight(150)
-        for column, width in enumerate((240, 90, 90, 220)):
-            self.layers.setColumnWidth(column, width)
-        return self.layers
-
-    def _options(self) -> QHBoxLayout:
-        self.weights = QComboBox()
-        self.weights.setObjectName("onnx-weights")
-        self.weights.setAccessibleName("Weights in model.onnx")
-        self.weights.addItem("int8 (fastest with VNNI)", "int8")
-        self.weights.addItem("uint8 (safe on every processor)", "uint8")
-        label = QLabel("&Weights in model.onnx")
-        label.setBuddy(self.weights)
+    def _checked(self) -> QWidget:
         data = self._session.data
-        samples = f"{data.count:,}" if data else "no"
-        checked = QLabel(f"Every file is read back and run in its real runtime on {samples} samples.")
-        checked.setObjectName("secondary")
-        row = QHBoxLayout()
-        row.addWidget(label)
-        row.addWidget(self.weights)
-        row.addStretch(1)
-        row.addWidget(checked)
+        samples = data.count if data else 0
+        text = f"Every file is then run in its real runtime on all {samples:,} samples and compared with the preview."
+        row = QFrame()
+        row.setObjectName("format-row")
+        inside = QHBoxLayout(row)
+        inside.setContentsMargins(16, 9, 16, 9)
+        inside.addWidget(sentence(Line("ok", text)), 1)
         return row
 
-    def _run_line(self) -> QHBoxLayout:
-        self.message = QLabel()
-        self.message.setObjectName("secondary")
-        self.message.setWordWrap(True)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.progress = QProgressBar()
-        self.progress.setFixedWidth(220)
-        self.progress.setTextVisible(False)
-        self.cancel = QPushButton("Cancel")
+    def _foot(self) -> QWidget:
+        foot = QFrame()
+        foot.setObjectName("foot-row")
+        row = QHBoxLayout(foot)
+        row.setContentsMargins(16, 10, 16, 10)
+        self.open_folder = QPushButton(icons.icon("open"), "Open folder")
+        self.open_folder.setToolTip("Show the files in the file manager")
+        self.open_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self._folder_path())))
+        self.netron = QPushButton(icons.icon("network"), "Open in Netron")
+        self.netron.setToolTip("Show the first written file in Netron")
+        self.netron.clicked.connect(self._open_netron)
+        self.text = QLabel()
+        self.text.setObjectName("secondary")
+        self.bar = QProgressBar()
+        self.bar.setFixedWidth(160)
+        self.bar.setTextVisible(False)
+        self.cancel = QPushButton(icons.icon("cancel"), "Cancel")
         self.cancel.setObjectName("export-cancel")
-        self.cancel.clicked.connect(self._cancel)
-        for widget in (self.progress, self.cancel):
-            widget.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.message, 1)
-        row.addWidget(self.progress)
-        row.addWidget(self.cancel)
-        return row
-
-    def _results(self) -> QTableWidget:
-        self.results = QTableWidget(0, len(RESULTS))
-        self.results.setObjectName("export-results")
-        self.results.setAccessibleName("What the files scored")
-        self.results.setHorizontalHeaderLabels(list(RESULTS))
-        self.results.verticalHeader().hide()
-        self.results.setShowGrid(False)
-        self.results.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.results.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-        self.results.setColumnWidth(0, 30)
-        self.results.setColumnWidth(2, 190)
-        return self.results
-
-    def _buttons(self) -> QHBoxLayout:
-        self.open_folder = QPushButton("Open folder")
-        self.open_folder.setEnabled(False)
-        self.open_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.folder.text())))
+        self.cancel.setToolTip("Stop; nothing is left half-written")
+        self.cancel.clicked.connect(self._job.stop)
         close = QPushButton("Close")
         close.setObjectName("export-close")
-        close.clicked.connect(self.close)
+        close.setToolTip("Close this dialog (Esc)")
+        close.clicked.connect(self.reject)
         self.run = QPushButton("Export")
         self.run.setObjectName("primary")
+        self.run.setToolTip("Write the chosen files and check them (Enter)")
         self.run.setDefault(True)
-        self.run.clicked.connect(lambda: self._start(False))
-        row = QHBoxLayout()
-        row.addWidget(self.open_folder)
+        self.run.clicked.connect(lambda: self._start())
+        for widget in (self.open_folder, self.netron, self.text, self.bar, self.cancel):
+            row.addWidget(widget)
         row.addStretch(1)
         row.addWidget(close)
         row.addWidget(self.run)
-        return row
+        self.open_folder.hide()
+        self.netron.hide()
+        self._idle()
+        return foot
+
+    # -- facts, before anything is written --------------------------------------------------------
+
+    def _look(self) -> None:
+        options = self.options()
+        self._facts_job.start(lambda progress, stop: collect(self._session, options, progress, stop))
+        self._refresh()
+
+    def options(self) -> dict[str, Any]:
+        """Export options as chosen here."""
+        row = next((r for r in self.rows if r.facts.name == "onnx"), None)
+        chosen = self.container.currentData() if row is not None else None
+        return {"onnx_weights": chosen} if chosen else {}
+
+    def _show_facts(self, facts: list[FormatFacts]) -> None:
+        wanted = {row.facts.name: row.check.isChecked() for row in self.rows}
+        container = self.options().get("onnx_weights", self._session.plan.export.get("onnx_weights", "int8"))
+        for row in self.rows:
+            self._formats.removeWidget(row)
+            row.deleteLater()
+        self.rows = [FormatRow(found) for found in facts]
+        for row in self.rows:
+            if not row.facts.refused:
+                row.check.setChecked(wanted.get(row.facts.name, True))
+            row.changed.connect(self._refresh)
+            if row.facts.name == "onnx":
+                row.extra.addWidget(self._container_choice(container))
+                row.extra.addStretch(1)
+            self._formats.addWidget(row)
+        if self._session.plan.attention is not None:
+            self._add_attention()
+        self._idle()
+
+    def _container_choice(self, value: str) -> QComboBox:
+        self.container = QComboBox()
+        self.container.setObjectName("onnx-weights")
+        self.container.setAccessibleName("Container of the weights in ONNX")
+        self.container.setToolTip(
+            "x86 processors without VNNI saturate uint8 x int8 products; weights stored as uint8 are exact everywhere"
+        )
+        for name, text in CONTAINERS:
+            self.container.addItem(text, name)
+        self.container.setCurrentIndex(max(0, self.container.findData(value)))
+        self.container.activated.connect(self._look)
+        return self.container
+
+    def _add_attention(self) -> None:
+        attention = self._session.plan.attention
+        assert attention is not None
+        text = f"attention stage in front, {attention.selector.replace('_', ' ')}: attention.onnx and, with ONNX, "
+        line = Line("ok", text + "pipeline.onnx are written and run on all frames")
+        if self._frames is None:
+            line = Line(
+                "bad", "The plan has an attention stage, but no frames are open: open some in the tab Attention."
+            )
+        row = QFrame()
+        row.setObjectName("format-row")
+        inside = QHBoxLayout(row)
+        inside.setContentsMargins(16, 9, 16, 9)
+        inside.addWidget(sentence(line))
+        self._formats.addWidget(row)
 
     # -- running ----------------------------------------------------------------------------------
 
-    def _work(self, work: Callable[[], None]) -> None:
-        def guarded() -> None:
-            try:
-                work()
-            except Exception as error:
-                self._told.emit("failed", error)
-
-        self._thread = Thread(target=guarded, name="export", daemon=True)
-        self._thread.start()
-
-    def _summarize(self) -> None:
-        for name in self.checks:
-            self._told.emit("summary", summarize(self._session, name))
-
-    def _start(self, force: bool) -> None:
-        formats = [name for name, check in self.checks.items() if check.isChecked()]
-        options = {"onnx_weights": self.weights.currentData()}
-        out = Path(self.folder.text()).expanduser()
-        self._stopped = False
-        self._running(True)
-
-        def report(title: str, done: int, total: int) -> None:
-            self._told.emit("progress", (title, done, total))
-
-        def work() -> None:
-            found = self._session.export(
-                out, formats, options, force=force, frames=self._frames, progress=report, stop=lambda: self._stopped
+    def _start(self, force: bool = False) -> None:
+        formats = [row.facts.name for row in self.rows if row.wanted]
+        folder, options, session, frames = self._folder_path(), self.options(), self._session, self._frames
+        QSettings().setValue("export-folder", str(Path(folder).parent))
+        self._began = time.monotonic()
+        self._drop_results()
+        self._job.start(
+            lambda progress, stop: session.export(
+                folder, formats, options, force=force, frames=frames, progress=progress, stop=stop
             )
-            self._told.emit("done", found)
+        )
+        self._refresh()
 
-        self._work(work)
+    def _exported(self, manifest: dict[str, Any]) -> None:
+        self.manifest = manifest
+        rows = file_rows(manifest)
+        good = sum(row["passed"] for row in rows)
+        seconds = time.monotonic() - self._began
+        kind, verb = ("ok", "exported and checked") if good == len(rows) else ("bad", "passed: see the red rows")
+        text = f"<b>{good} of {len(rows)} {verb}</b> in {seconds:.0f} s, {time.strftime('%H:%M')}"
+        limit = "pass: integers and scales as planned, agreement with the preview at least 99.5 %"
+        self._say(Line(kind, text), limit)  # type: ignore[arg-type]
+        self.results = ResultTable(manifest)
+        self._body.insertWidget(self._body.count() - 1, self.results)
+        self.open_folder.show()
+        self.netron.show()
+        self._idle()
+        self._scroll.ensureWidgetVisible(self.results)
+        self.finished_run.emit(manifest)
 
-    def _running(self, on: bool) -> None:
-        self.progress.setVisible(on)
-        self.cancel.setVisible(on)
-        self.run.setEnabled(not on)
-        for check in self.checks.values():
-            check.setEnabled(not on)
+    def _failed(self, error: Exception) -> None:
+        from studio.session.session import notice_of
 
-    def _cancel(self) -> None:
-        self._stopped = True
-        self.message.setText("Stopping ...")
+        text = str(error) if isinstance(error, StudioError) else notice_of(error).text
+        beside = isinstance(error, ExportError) and "--force" in error.remedy
+        if beside:
+            text = text.replace(", or write beside them with --force", "")
+        self._say(Line("bad", text))
+        if beside:
+            button = QPushButton("Write beside them")
+            button.setObjectName("export-beside")
+            button.setToolTip("Keep the other files and write the export into the same folder")
+            button.clicked.connect(lambda: self._start(force=True))
+            self._band_row.addWidget(button)
+        self._idle()
+        self.finished_run.emit(None)
 
-    def _hear(self, what: str, value: Any) -> None:
-        if what == "summary":
-            self._show_summary(value)
-        elif what == "progress":
-            title, done, total = value
-            self.message.setText(f"{title} {done:,} of {total:,}" if total else title)
-            self.progress.setRange(0, total)
-            self.progress.setValue(done)
-        elif what == "done":
-            self._running(False)
-            self._show_results(value)
-            self.finished_run.emit(value)
-        else:
-            self._running(False)
-            self._show_failure(value)
-            self.finished_run.emit(None)
+    def _cancelled(self) -> None:
+        self._say(Line("info", "Stopped; nothing was changed in the folder."))
+        self._idle()
+        self.finished_run.emit(None)
 
-    # -- showing ----------------------------------------------------------------------------------
+    def _say(self, line: Line, right: str = "") -> None:
+        while (item := self._band_row.takeAt(0)) is not None:
+            widget = item.widget()
+            if widget is not None:
+                widget.deleteLater()
+        self._band.setProperty("kind", line.sign)
+        self._band.style().polish(self._band)
+        self.message = text = QLabel(line.text)
+        text.setWordWrap(True)
+        text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._band_row.addWidget(sign(line.sign))
+        self._band_row.addWidget(text, 1)
+        if right:
+            limit = QLabel(right)
+            limit.setObjectName("secondary")
+            self._band_row.addWidget(limit)
+        self._band.show()
 
-    def _show_summary(self, summary: FormatSummary) -> None:
-        t = theme.tokens()
-        colors = {"ok": t.ok, "warn": t.warn, "bad": t.bad}
-        lines = [f'<span style="color:{colors[level]}">{SIGNS[level]}</span> {text}' for level, text in summary.lines]
-        self._stories[summary.name].setText("<br>".join(lines))
-        self._sizes[summary.name].setText(f"<b>{summary.bytes / 1024:,.1f} KiB</b>")
-        self._sizes[summary.name].setToolTip("Weights, biases and scales; the file adds its graph")
-        check = self.checks[summary.name]
-        if summary.refused:
-            check.setChecked(False)
-            check.setEnabled(False)
-        top = QTreeWidgetItem([check.text(), "", f"{summary.bytes:,}"])
-        for line in summary.layers:
-            top.addChild(QTreeWidgetItem([line.layer, line.container, f"{line.bytes:,}", line.kernel, line.note]))
-        self.layers.addTopLevelItem(top)
-        self._refresh_button()
+    def _drop_results(self) -> None:
+        self.manifest = None
+        self._band.hide()
+        if self.results is not None:
+            self._body.removeWidget(self.results)
+            self.results.deleteLater()
+            self.results = None
 
-    def _refresh_button(self) -> None:
-        self.run.setEnabled(any(check.isChecked() for check in self.checks.values()))
+    def _progress(self, title: str, done: int, total: int) -> None:
+        self.text.setText(f"{title}  {done:,} of {total:,}" if total else title)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.text.show()
+        self.bar.show()
 
-    def _show_results(self, manifest: dict[str, Any]) -> None:
-        rows = manifest["exports"]
-        failed = [row for row in rows if not row["passed"]]
-        passed = f"{len(rows) - len(failed)} of {len(rows)} exported and checked"
-        self._say(passed if not failed else f"{passed}; {_first_failure(failed[0])}", "bad" if failed else "ok")
-        self.run.setText("Export again")
-        self.open_folder.setEnabled(True)
-        self.results.setRowCount(len(rows))
-        for i, row in enumerate(rows):
-            latency = row.get("latency_ms")
-            texts = (
-                SIGNS["ok" if row["passed"] else "bad"], Path(row["path"]).name, row["runtime"],
-                f"{row['file_bytes']:,}", _percent(row.get("value")), _percent(row.get("agreement")),
-                f"{latency['median']:.3f} ms" if latency else "",
-            )  # fmt: skip
-            for column, text in enumerate(texts):
-                item = QTableWidgetItem(text)
-                item.setToolTip("\n".join(row["notes"]))
-                if column >= 3:
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                color = theme.tokens().ok if row["passed"] else theme.tokens().bad
-                if column == 0 or not row["passed"]:
-                    item.setForeground(theme.color(color))
-                self.results.setItem(i, column, item)
+    def _idle(self) -> None:
+        self.text.hide()
+        self.bar.hide()
+        self._refresh()
 
-    def _show_failure(self, error: Exception) -> None:
-        if isinstance(error, Cancelled):
-            self._say("Stopped; nothing was changed in the folder.", "warn")
-            return
-        self._say(str(error), "bad")
-        if isinstance(error, ExportError) and "--force" in error.remedy:
-            text = f"{error.what}\n\nWrite the export beside them? They are not touched."
-            answer = QMessageBox.question(self, "Export", text)
-            if answer == QMessageBox.StandardButton.Yes:
-                self._start(True)
+    def _refresh(self) -> None:
+        running = self._job.busy
+        self.run.setText("Export again" if self.manifest else "Export")
+        chosen = any(row.wanted for row in self.rows) and not self._facts_job.busy
+        self.run.setEnabled(chosen and not running)
+        self.cancel.setVisible(running)
+        self.folder.setEnabled(not running)
 
-    def _say(self, text: str, level: str) -> None:
-        colors = {"ok": theme.tokens().ok, "warn": theme.tokens().warn, "bad": theme.tokens().bad}
-        self.message.setText(f'<span style="color:{colors[level]}">{SIGNS[level]}</span> {text}')
+    # -- small things -----------------------------------------------------------------------------
+
+    def _folder_path(self) -> str:
+        return str(Path(self.folder.text().strip() or ".").expanduser().resolve())
 
     def _browse(self) -> None:
-        found = QFileDialog.getExistingDirectory(self, "Export folder", self.folder.text())
+        found = QFileDialog.getExistingDirectory(self, "Export folder", self._folder_path())
         if found:
             self.folder.setText(found)
 
+    def _open_netron(self) -> None:
+        from studio.desktop.netron_view import open_netron
+
+        if self.manifest is not None:
+            open_netron(Path(self.manifest["exports"][0]["path"]))
+
+    def reject(self) -> None:
+        self.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:
-        self._stopped = True
-        if self._thread is not None:
-            self._thread.join()
+        self._job.stop()
+        self._facts_job.stop()
         super().closeEvent(event)
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+def default_folder(session: Session) -> str:
+    """Folder that is offered: beside the last one, named after the model."""
+    parent = QSettings().value("export-folder", str(Path.home() / "exports"))
+    return str(Path(str(parent)) / session.path.stem)
 
 
-def _first_failure(row: dict[str, Any]) -> str:
-    return f"{Path(row['path']).name}: {row['notes'][-1] if row['notes'] else 'does not agree'}"
+def preview_text(session: Session) -> str:
+    """What the preview promises for the current plan."""
+    known = session.measured.get(session.plan.key)
+    result: Result | None = known.result if known else None
+    if result is None or result.value is None:
+        return "preview: not measured yet"
+    so_far = "" if result.complete else f" on {result.samples:,} of {result.total:,} so far"
+    cost = result.cost
+    size, macs = f"{cost.flash_bytes / 1024:,.0f} KiB", f"{cost.macs / 1e6:,.1f} M MACs"
+    return f"preview: {100 * result.value:.2f} %{so_far} · {size} · {macs}"

@@ -115,6 +115,13 @@ def palette(t: Tokens) -> QPalette:
     return made
 
 
+def mix(base: str, other: str, share: float) -> str:
+    """Colour between two, `share` of the second."""
+    a, b = QColor(base), QColor(other)
+    parts = [(getattr(a, c)(), getattr(b, c)()) for c in ("red", "green", "blue")]
+    return "#" + "".join(f"{round(x + (y - x) * share):02X}" for x, y in parts)
+
+
 def style_sheet(t: Tokens) -> str:
     """What the palette cannot say."""
     page, section, small = (f.pixelSize() for f in (fonts.page(), fonts.section(), fonts.small()))
@@ -155,6 +162,13 @@ def style_sheet(t: Tokens) -> str:
     QToolButton[primary="true"] {{ background: {t.accent}; color: {t.on_accent}; font-weight: 600; padding: 5px 12px; }}
     QToolButton[primary="true"]:disabled {{ background: {t.sunken}; color: {t.disabled}; }}
     QToolButton:disabled {{ color: {t.disabled}; }}
+    QFrame#format-row {{ background: {t.panel}; border: 0; border-bottom: 1px solid {t.line}; }}
+    QFrame#head-row {{ background: {t.raised}; border: 0; border-top: 1px solid {t.line};
+        border-bottom: 1px solid {t.line}; }}
+    QFrame#foot-row {{ background: {t.raised}; border: 0; border-top: 1px solid {t.line}; }}
+    QFrame#band[kind="ok"] {{ background: {mix(t.panel, t.ok, 0.16)}; border: 0; }}
+    QFrame#band[kind="bad"] {{ background: {mix(t.panel, t.bad, 0.16)}; border: 0; }}
+    QFrame#band[kind="info"] {{ background: {t.soft}; border: 0; }}
     QSplitter::handle {{ background: {t.window}; }}
     QSlider::groove:horizontal {{ height: 4px; background: {t.sunken}; border-radius: 2px; }}
     QSlider::sub-page:horizontal {{ background: {t.accent}; border-radius: 2px; }}

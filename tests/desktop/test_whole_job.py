@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QApplication, QDialog
+from PySide6.QtWidgets import QApplication, QDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
 from studio.core.technique import Stage
@@ -48,12 +48,12 @@ def test_from_start_page_to_files_that_run(
     export.folder.selectAll()
     qtbot.keyClicks(export.folder, str(tmp_path / "out"))  # 7: where
     qtbot.waitUntil(export.run.isEnabled)
-    qtbot.waitUntil(lambda: export.layers.topLevelItemCount() == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(export.rows) == 2, timeout=WAIT_MS)
     with qtbot.waitSignal(export.finished_run, timeout=WAIT_MS) as done:
         qtbot.mouseClick(export.run, LEFT)  # 8: go
     manifest = done.args[0]
     assert [row["passed"] for row in manifest["exports"]] == [True, True]
-    assert export.results.rowCount() == 2
+    assert len(export.results.rows) == 2
     assert "2 of 2" in export.message.text()
     qtbot.mouseClick(export.findChild(object, "export-close"), LEFT)
     check_files(tmp_path / "out", window.session, previewed.value)
@@ -91,7 +91,7 @@ def test_cancel_leaves_nothing_behind(window: Any, qtbot: QtBot, tmp_path: Path)
     qtbot.waitUntil(lambda: dialog("export-dialog") is not None)
     export = dialog("export-dialog")
     export.folder.setText(str(tmp_path / "out"))
-    qtbot.waitUntil(lambda: export.layers.topLevelItemCount() == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(export.rows) == 2, timeout=WAIT_MS)
     with qtbot.waitSignal(export.finished_run, timeout=WAIT_MS) as done:
         qtbot.mouseClick(export.run, LEFT)
         qtbot.mouseClick(export.cancel, LEFT)
@@ -101,16 +101,7 @@ def test_cancel_leaves_nothing_behind(window: Any, qtbot: QtBot, tmp_path: Path)
     export.close()
 
 
-def test_a_folder_with_other_files_is_asked_about(window: Any, qtbot: QtBot, tmp_path: Path, monkeypatch: Any) -> None:
-    from PySide6.QtWidgets import QMessageBox
-
-    asked: list[str] = []
-
-    def answer(parent: object, title: str, text: str) -> QMessageBox.StandardButton:
-        asked.append(text)
-        return QMessageBox.StandardButton.No
-
-    monkeypatch.setattr(QMessageBox, "question", answer)
+def test_a_folder_with_other_files_is_asked_about(window: Any, qtbot: QtBot, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     qtbot.mouseClick(window.start.demo_button, LEFT)
     qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
@@ -118,9 +109,14 @@ def test_a_folder_with_other_files_is_asked_about(window: Any, qtbot: QtBot, tmp
     window.export()
     export = dialog("export-dialog")
     export.folder.setText(str(tmp_path))
-    qtbot.waitUntil(lambda: export.layers.topLevelItemCount() == 2, timeout=WAIT_MS)
-    with qtbot.waitSignal(export.finished_run, timeout=WAIT_MS):
+    qtbot.waitUntil(lambda: len(export.rows) == 2, timeout=WAIT_MS)
+    with qtbot.waitSignal(export.finished_run, timeout=WAIT_MS) as done:
         qtbot.mouseClick(export.run, LEFT)
-    assert "thesis.txt" in asked[0]
+    assert done.args[0] is None
+    assert "thesis.txt" in export.message.text()
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    with qtbot.waitSignal(export.finished_run, timeout=WAIT_MS) as done:
+        qtbot.mouseClick(export.findChild(QPushButton, "export-beside"), LEFT)
+    assert [row["passed"] for row in done.args[0]["exports"]] == [True, True]
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
     export.close()
