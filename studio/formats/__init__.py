@@ -23,34 +23,55 @@ OTHERS = {
     ".keras": "python -m tf2onnx.convert --keras model.keras --output model.onnx",
 }
 """Formats that are known but not read, with the conversion to type."""
+MAGIC = ((".pt", 0, b"PK\x03\x04"), (".h5", 0, b"\x89HDF\r\n\x1a\n"), (".tflite", 4, b"TFL3"))
+"""Format, place of its mark, and the mark: files that were renamed."""
+ALIKE = {".pt": (".pt", ".pth", ".th", ".pt2", ".tar", ".keras"), ".h5": (".h5", ".keras")}
+"""Endings that files with the same mark rightly have."""
 
 
 def read(path: Path) -> Network:
     """Read a model file; raises FileError or ModelError that names file, place and remedy."""
     path = Path(path).expanduser()
     check(path)
+    suffix = _kind(path)
     for name in registry.names("formats"):
         reader = registry.find("formats", name)
-        if path.suffix.lower() in reader.suffixes:
+        if suffix in reader.suffixes:
             network: Network = reader.read(path)
             return network
-    if path.suffix.lower() in OTHERS:
-        remedy = f"Convert it: {OTHERS[path.suffix.lower()]}."
-        raise FileError(f"{path.suffix} files cannot be opened.", where=str(path), remedy=remedy)
+    if suffix in OTHERS:
+        found = suffix if suffix == path.suffix.lower() else f"holds {suffix} content, and {suffix}"
+        remedy = f"Convert it: {OTHERS[suffix]}."
+        raise FileError(f"{found} files cannot be opened.", where=str(path), remedy=remedy)
     raise FileError("is no model file that is known.", where=str(path), remedy="Give an .onnx file.")
+
+
+def _kind(path: Path) -> str:
+    """Ending of the file's format: what its first bytes say, else its own."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for suffix, place, magic in MAGIC:
+        if start[place : place + len(magic)] == magic and path.suffix.lower() not in ALIKE.get(suffix, (suffix,)):
+            return suffix
+    return path.suffix.lower()
 
 
 def check(path: Path) -> None:
     """Raise FileError for what is no readable file with content: missing, folder, empty, Git-LFS pointer."""
-    if not path.exists():
-        raise FileError("there is no such file.", where=str(path), remedy="Check the path.")
-    if path.is_dir():
-        raise FileError("is a folder, not a model file.", where=str(path), remedy="Give the file inside it.")
     try:
+        if not path.exists():
+            raise FileError("there is no such file.", where=str(path), remedy="Check the path.")
+        if path.is_dir():
+            raise FileError("is a folder, not a model file.", where=str(path), remedy="Give the file inside it.")
+        if not path.is_file():
+            # Opening a pipe would wait for ever.
+            raise FileError("is no ordinary file.", where=str(path), remedy="Give the path of a model file.")
         with path.open("rb") as file:
             start = file.read(200)
     except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror}).", where=str(path), remedy="Check its rights.") from None
+        raise FileError(
+            f"cannot be read ({error.strerror}).", where=str(path), remedy="Check its path and rights."
+        ) from None
     if not start:
         raise FileError("is empty.", where=str(path), remedy="Export or download it again.")
     if start.startswith(b"version https://git-lfs"):

@@ -19,10 +19,14 @@ class OnnxReader:
 
     def read(self, path: Path) -> Network:
         """Network from a file; raises ModelError that names file, node and remedy."""
-        from studio.formats._onnx.build import build
-        from studio.formats._onnx.load import load
+        from studio.formats._onnx.load import initializers, load
 
-        return build(load(path), path)
+        model = load(path)
+        stored = initializers(model.graph, path)
+        # Only now, for torch takes longer than to find out that a file is damaged.
+        from studio.formats._onnx.build import build
+
+        return build(model, path, stored)
 
 
 READER = OnnxReader()

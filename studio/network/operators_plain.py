@@ -225,7 +225,7 @@ class AveragePool(_Pool):
         rest = self if inside is None else AveragePool(self.kernel, self.stride, (0,) * 2 * len(ones), self.ceil)
         share: Tensor = run(rest._padded(mask, 0.0, ones), self.kernel, self.stride)
         # Seen over the padded input, one more window may count: its values lie in the last pad alone.
-        return y / share[(..., *(slice(n) for n in y.shape[2:]))]
+        return y / share[(slice(None), slice(None), *(slice(n) for n in y.shape[2:]))]
 
     def _flat_pads(self) -> list[int]:
         rank = len(self.kernel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,11 @@ class Builder:
         return ModelError(what, where=f"{self.path}: {call.node.op_type} '{name}'", remedy=remedy)
 
 
-def build(model: ModelProto, path: Path) -> Network:
-    """Make the network; raises ModelError that names the node."""
+def build(model: ModelProto, path: Path, stored: Mapping[str, np.ndarray] | None = None) -> Network:
+    """Make the network of a loaded file and its stored tensors; raises ModelError that names the node."""
     from studio.formats._onnx import converters, shaping  # noqa: F401  (they register themselves)
 
-    stored = load.initializers(model.graph, path)
+    stored = load.initializers(model.graph, path) if stored is None else stored
     builder = Builder(path)
     builder.values.update(stored)
     builder.values[""] = None
@@ -168,6 +168,9 @@ def _input(builder: Builder, value: ValueInfoProto) -> None:
     place = f"{builder.path}: input '{value.name}'"
     if not shape:
         raise ModelError("has no shape.", where=place, remedy="Export the model with a fixed input size.")
+    if shape[0] > 1:
+        what = f"has a batch of {shape[0]} frozen into it."
+        raise ModelError(what, where=place, remedy="Export the model with an open batch or a batch of 1.")
     if any(d < 1 for d in shape[1:]) or math.prod(shape[1:]) > LARGEST // 16:
         raise ModelError(f"has an open size {shape}.", where=place, remedy="Export it with a fixed input size.")
     if value.type.tensor_type.elem_type not in load.FLOATS:

@@ -85,6 +85,11 @@ def _expand(a: Sequence[Array], t: Attributes) -> Array:
     return np.broadcast_to(a[0], _limited(np.broadcast_shapes(a[0].shape, tuple(int(d) for d in a[1])))).copy()
 
 
+def _concat(a: Sequence[Array], t: Attributes) -> Array:
+    _limited([sum(v.size for v in a)])
+    return np.concatenate(list(a), axis=t["axis"])
+
+
 def _limited(shape: Sequence[int]) -> Sequence[int]:
     """Return the shape; raises ValueError where a few bytes of a file would fill the memory."""
     if math.prod(shape) > LARGEST:
@@ -114,7 +119,7 @@ FOLDED: dict[str, Callable[[Sequence[Array], Attributes], Array]] = {
     "Cast": _cast,
     "Gather": _gather,
     "Slice": _slice,
-    "Concat": lambda a, t: np.concatenate(list(a), axis=t["axis"]),
+    "Concat": _concat,
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Reshape": _reshape,

@@ -80,6 +80,10 @@ def conv_transpose(builder: Builder, call: Call) -> None:
             upper = auto == "SAME_UPPER"
             pads[i], pads[rank + i] = (small, total - small) if upper else (total - small, small)
     groups = call.attributes.get("group", 1)
+    reached = [
+        stride[i] * (x.shape[2 + i] - 1) + dilation[i] * (weight.shape[2 + i] - 1) + 1 + extra[i] for i in range(rank)
+    ]
+    builder.check_size(call, [1, weight.shape[1] * groups, *reached])
     made = ConvTranspose(tensor(weight), None if bias is None else tensor(bias), stride, pads, extra, dilation, groups)
     builder.emit(call, made, [x], weight=call.weight(1))
 
@@ -115,6 +119,8 @@ def batch_norm(builder: Builder, call: Call) -> None:
     if len(stored) != 4 or call.attributes.get("training_mode", 0):
         raise builder.fail(call, "its statistics are computed, not stored.", "Export the network for inference.")
     eps = float(call.attributes.get("epsilon", 1e-5))
+    if float((stored[3] + eps).min()) <= 0:
+        raise builder.fail(call, "its variance is negative.", "Train or export the model again.")
     builder.emit(call, BatchNorm(stored[0], stored[1], stored[2], stored[3], eps), [call.ref()], weight=call.weight(1))
 
 
@@ -134,7 +140,9 @@ def simple(builder: Builder, call: Call) -> None:
 @converts(*JOINS)
 def join(builder: Builder, call: Call) -> None:
     """Two tensors, value by value; one of them may be a constant."""
-    builder.emit(call, JOINS[call.node.op_type](), [builder.ref(call, 0), builder.ref(call, 1)])
+    a, b = builder.ref(call, 0), builder.ref(call, 1)
+    builder.check_size(call, np.broadcast_shapes(a.shape, b.shape))
+    builder.emit(call, JOINS[call.node.op_type](), [a, b])
 
 
 @converts("Sum")

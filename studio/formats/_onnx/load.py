@@ -17,16 +17,35 @@ OPSETS = range(7, 23)
 IRS = range(3, onnx.IR_VERSION + 1)
 QUANTIZED = {
     "QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
-    "DynamicQuantizeLinear", "QGemm", "QLinearAdd",
+    "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "QAttention", "QGemm",
 }  # fmt: skip
+CONTROL = ("If", "Loop", "Scan")
+SUPPORTED = {
+    "Add", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
+    "ConvTranspose", "Div", "Dropout", "Equal", "Expand", "Flatten", "Floor", "Gather", "Gemm", "GlobalAveragePool",
+    "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MatMul", "MaxPool", "Mul", "Neg", "PRelu", "Pad", "Pow",
+    "Range", "ReduceMean", "ReduceProd", "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Size", "Slice", "Softmax",
+    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze", "Upsample", "Where",
+}  # fmt: skip
+"""What can be converted, or folded where all its inputs are constants; known here without torch."""
+LARGEST_FILE = (2 << 30) - 1
+"""Bytes of a file that its format can hold."""
 LARGEST = 4 << 30
 """Bytes of one tensor that are still read."""
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+INTEGERS = (
+    TensorProto.BOOL, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+)  # fmt: skip
+"""Of shapes, places and axes."""
 
 
 def load(path: Path) -> ModelProto:
     """Parse and check a model file; raises ModelError that names file, place and remedy."""
     model = ModelProto()
+    if path.stat().st_size > LARGEST_FILE:
+        remedy = "Save its weights as external data beside it."
+        raise ModelError("is larger than 2 GiB, which ONNX cannot hold.", where=str(path), remedy=remedy)
     try:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, ValueError):
@@ -74,17 +93,22 @@ def opset(model: ModelProto) -> int:
 
 
 def _check_operators(graph: GraphProto, path: Path) -> None:
-    for i, node in enumerate(graph.node):
-        place = f"{path}: node '{node.name or node.output[0] if node.output else i}'"
+    for node in graph.node:
         if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
             remedy = "Open the float model that it was made from; quantized files cannot be read yet."
             raise ModelError("the file is already quantized.", where=str(path), remedy=remedy)
-        if node.op_type in ("If", "Loop", "Scan"):
-            remedy = "Export the network without control flow (a fixed path)."
-            raise ModelError(f"the operator {node.op_type} is not supported.", where=place, remedy=remedy)
-        if node.domain not in ("", "ai.onnx", "ai.onnx.ml") or not node.output:
-            what = f"{node.domain or 'the file'} has a custom operator {node.op_type}."
+    for i, node in enumerate(graph.node):
+        place = f"{path}: node '{node.name or node.output[0] if node.output else i}'"
+        if not node.output:
+            raise ModelError("has no output.", where=place, remedy="The file is damaged: export it again.")
+        if node.domain not in ("", "ai.onnx"):
+            what = f"{node.domain} has a custom operator {node.op_type}."
             raise ModelError(what, where=place, remedy="Export with standard operators only.")
+        if node.op_type not in SUPPORTED:
+            remedy = "Export the network with simpler operators."
+            if node.op_type in CONTROL:
+                remedy = "Export the network without control flow (a fixed path)."
+            raise ModelError(f"the operator {node.op_type} is not supported.", where=place, remedy=remedy)
 
 
 def _check_edges(graph: GraphProto, path: Path) -> None:
@@ -121,6 +145,9 @@ def initializers(graph: GraphProto, path: Path) -> dict[str, np.ndarray]:
 def array(tensor: TensorProto, path: Path) -> np.ndarray:
     """One stored tensor, size and values checked; raises ModelError."""
     place = f"{path}: tensor '{tensor.name}'"
+    if tensor.data_type not in (*FLOATS, *INTEGERS):
+        kind = TensorProto.DataType.Name(tensor.data_type) if tensor.data_type in TensorProto.DataType.values() else "?"
+        raise ModelError(f"holds values of the type {kind}.", where=place, remedy="Export the model in float32.")
     if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) * 8 > LARGEST:
         raise ModelError(f"has the shape {list(tensor.dims)}.", where=place, remedy="Export the model again.")
     try:
@@ -146,13 +173,20 @@ def _external(tensor: TensorProto, path: Path) -> np.ndarray:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     place = f"{path}: tensor '{tensor.name}'"
     location, folder = entries.get("location", ""), path.parent.resolve()
-    source = (folder / location).resolve()
+    try:
+        source = (folder / location).resolve()
+    except (OSError, RuntimeError, ValueError):
+        what = f"its data file '{location}' cannot be found."
+        raise ModelError(what, where=place, remedy="Save the model with its data beside it.") from None
     if not location or Path(location).is_absolute() or not source.is_relative_to(folder):
         what = f"its data is said to lie at '{location}', outside the model's folder."
         raise ModelError(what, where=place, remedy="Save the model with its data beside it.")
     if not source.is_file():
         remedy = f"Put {location} beside the model."
         raise ModelError(f"its data file '{location}' is missing.", where=place, remedy=remedy)
+    if source.stat().st_nlink > 1:
+        what = f"its data file '{location}' is a hard link, which may lead outside the model's folder."
+        raise ModelError(what, where=place, remedy=f"Put a copy of {location} in its place.")
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     size = math.prod(tensor.dims) * dtype.itemsize
     offset, length = _number(entries.get("offset", "0"), place), _number(entries.get("length", str(size)), place)

@@ -76,7 +76,8 @@ def transpose(builder: Builder, call: Call) -> None:
 def concat(builder: Builder, call: Call) -> None:
     """Tensors one behind the other."""
     refs = [builder.ref(call, i) for i in range(len(call.inputs))]
-    rank = len(next(r for r in refs if isinstance(r, Ref)).shape)
+    rank = len(refs[0].shape)
+    builder.check_size(call, [sum(math.prod(ref.shape) for ref in refs)])
     builder.emit(call, plain.Concat(call.attributes["axis"] % rank), refs)
 
 
