@@ -12,10 +12,12 @@ from PySide6.QtWidgets import (
     QDialog,
     QHeaderView,
     QLabel,
+    QMenu,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QToolBar,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -35,6 +37,12 @@ OTHER_KEYS = (
 )  # fmt: skip
 
 
+MENU = (
+    ("open", "data", "demo", "home"), ("plan_open", "plan_save", "netron", "export"), ("undo", "redo"),
+    ("tab1", "tab2", "theme", "size", "help"), ("quit",),
+)  # fmt: skip
+
+
 class Actions:
     """Actions of a window by name."""
 
@@ -42,6 +50,7 @@ class Actions:
         self._window = window
         self._icons: dict[str, str] = {}
         self.by_name: dict[str, QAction] = {}
+        self._in_menu: dict[str, QAction] = {}
         bar = QToolBar("Tools")
         bar.setObjectName("tools")
         bar.setMovable(False)
@@ -50,28 +59,30 @@ class Actions:
         window.addToolBar(bar)
         self.bar = bar
         w = window
+        self._add_menu()
         self._add("open", "Open", "Ctrl+O", "Open a network and its data", lambda: w.ask_open())
-        self._add("demo", "Demo", "Ctrl+D", "Open the bundled demo", w.open_demo)
-        self._add("home", "Start page", "Ctrl+Home", "Back to the start page", w.go_home, icon="left", shown=False)
+        self._add("data", "Data", "Ctrl+Shift+D", "Choose other data or preprocessing for this network", w.ask_data)
+        self._add("demo", "", "Ctrl+D", "Open the bundled demo", w.open_demo, shown=False)
+        self._add("home", "", "Ctrl+Home", "Back to the start page", w.go_home, shown=False)
         bar.addSeparator()
-        self._add("undo", "", QKeySequence.StandardKey.Undo, "Undo", w.undo)
+        self._add("undo", "", "Ctrl+Z", "Undo", w.undo)
         self._add("redo", "", "Ctrl+Shift+Z", "Redo", w.redo)
         bar.addSeparator()
         self.preset = QComboBox()
         self.preset.setObjectName("preset")
         self.preset.setAccessibleName("Preset")
+        self.preset.setMinimumWidth(190)
         self.preset.setToolTip("Give all layers a shipped plan (Ctrl+1 for the first)")
-        self.preset.addItem("Preset ...", None)
+        self.preset.addItem("Preset: choose ...", None)
         for file in sorted(paths.resource("presets").glob("*.json")):
             self.preset.addItem(file.stem, file.stem)
         self.preset.activated.connect(self._preset)
         bar.addWidget(self.preset)
-        self._add("preset1", "First preset", "Ctrl+1", "Apply the first preset", lambda: self._preset(1), icon="data",
+        self._add("preset1", "First preset", "Ctrl+1", "Apply the first preset", lambda: self._preset(1), icon="plan",
                   shown=False)  # fmt: skip
-        bar.addSeparator()
-        self._add("plan_open", "Open plan", "Ctrl+Shift+O", "Apply a plan file", w.load_plan, icon="open", shown=False)
-        self._add("plan_save", "Save plan", "Ctrl+S", "Write the plan to a file", w.save_plan, icon="data")
-        self._add("netron", "Netron", "Ctrl+N", "Show the network file in Netron", w.show_netron, icon="network")
+        self._add("plan_open", "", "Ctrl+Shift+O", "Apply a plan file", w.load_plan, icon="plan", shown=False)
+        self._add("plan_save", "", "Ctrl+S", "Write the plan to a file", w.save_plan, icon="save", shown=False)
+        self._add("netron", "", "Ctrl+N", "Show the network file in Netron", w.show_netron, icon="network", shown=False)
         spacer = QWidget()
         spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         bar.addWidget(spacer)
@@ -83,14 +94,39 @@ class Actions:
                   shown=False)  # fmt: skip
         self._add("tab2", "Attention tab", "Alt+2", "Show the attention stage", lambda: w.tabs.setCurrentIndex(1),
                   icon="attention", shown=False)  # fmt: skip
-        self._add(
-            "quit", "Quit", QKeySequence.StandardKey.Quit, "Close the studio", w.close, icon="cancel", shown=False
-        )
+        self._add("quit", "", "Ctrl+Q", "Close the studio", w.close, icon="cancel", shown=False)
+        self._fill_menu()
         self.refresh()
         self.retint()
 
+    def _add_menu(self) -> None:
+        self.menu = QMenu(self._window)
+        self.menu.setObjectName("menu")
+        self.menu_button = QToolButton()
+        self.menu_button.setObjectName("tool-menu")
+        self.menu_button.setMenu(self.menu)
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu_button.setToolTip("All commands (F10)")
+        self.menu_button.setAccessibleName("All commands")
+        self.menu_button.setShortcut("F10")
+        self.bar.addWidget(self.menu_button)
+
+    def _fill_menu(self) -> None:
+        for group in MENU:
+            for name in group:
+                action = QAction(self.by_name[name].toolTip().rsplit(" (", 1)[0], self._window)
+                action.setShortcut(self.by_name[name].shortcut())
+                # Only shown here: two actions with one key would answer to neither.
+                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+                action.triggered.connect(self.by_name[name].trigger)
+                self.by_name[name].enabledChanged.connect(action.setEnabled)
+                action.setEnabled(self.by_name[name].isEnabled())
+                self._in_menu[name] = action
+                self.menu.addAction(action)
+            self.menu.addSeparator()
+
     def _add(
-        self, name: str, text: str, keys: str | QKeySequence.StandardKey, tip: str, act: Callable[..., object], *,
+        self, name: str, text: str, keys: str, tip: str, act: Callable[..., object], *,
         icon: str | None = None, shown: bool = True, checkable: bool = False,
     ) -> None:  # fmt: skip
         action = QAction(text or tip, self._window)
@@ -122,7 +158,7 @@ class Actions:
             action.setEnabled(label is not None)
             keys = action.shortcut().toString()
             action.setToolTip(f"{name.capitalize()}{': ' + label if label else ''} ({keys})")
-        for name in ("plan_open", "plan_save", "netron", "export", "home", "preset1"):
+        for name in ("data", "plan_open", "plan_save", "netron", "export", "home", "preset1", "tab1", "tab2"):
             self.by_name[name].setEnabled(session is not None)
         self.preset.setEnabled(session is not None)
 
@@ -131,6 +167,9 @@ class Actions:
         for name, action in self.by_name.items():
             color = theme.tokens().on_accent if name == "export" else None
             action.setIcon(icons.icon(self._icons[name], color))
+            if name in self._in_menu:
+                self._in_menu[name].setIcon(icons.icon(self._icons[name]))
+        self.menu_button.setIcon(icons.icon("menu"))
 
     def _preset(self, index: int) -> None:
         name = self.preset.itemData(index)

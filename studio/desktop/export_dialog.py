@@ -217,7 +217,6 @@ class ExportDialog(QDialog):
             row.changed.connect(self._refresh)
             if row.facts.name == "onnx":
                 row.extra.addWidget(self._container_choice(container))
-                row.extra.addStretch(1)
             self._formats.addWidget(row)
         if self._session.plan.attention is not None:
             self._add_attention()

@@ -20,6 +20,10 @@ PATHS = {
     "network": "M5 3.5a1.6 1.6 0 1 0 .01 0 M5 11.3a1.6 1.6 0 1 0 .01 0 M13 7.4a1.6 1.6 0 1 0 .01 0 M5 6.7v4.6 "
     "M6.4 6c2 .8 3.4 1.4 5 2.4",
     "attention": "M2.5 4h13v10h-13z M6 7h4v4H6z",
+    "menu": "M3 5h12 M3 9h12 M3 13h12",
+    "save": "M3 3h9l3 3v9H3z M6 3v4h5V3 M6 15v-5h6v5",
+    "plan": "M4.5 2.5h6l3 3v10h-9z M6.8 8h4.4 M6.8 11h4.4",
+    "home": "M2.8 8.5 9 3l6.2 5.5 M4.8 7.5V15h8.4V7.5",
     "pause": "M6 4v10 M12 4v10",
     "play": "M5.5 3.5v11l9-5.5z",
     "cancel": "M4.5 4.5l9 9 M13.5 4.5l-9 9",
@@ -36,12 +40,13 @@ PATHS = {
 }
 
 
-def pixmap(name: str, size: int = 18, color: str | None = None) -> QPixmap:
-    """Icon as a picture in a colour, by default that of text."""
+def pixmap(name: str, size: int = 18, color: str | None = None, width: float = 1.5) -> QPixmap:
+    """Icon as a picture in a colour, by default that of text; `width` of the stroke on the 18 px grid."""
     stroke = color or theme.tokens().text
     svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 18 18" fill="none" stroke-width="1.5" '
-        f'stroke-linecap="round" stroke-linejoin="round" stroke="{stroke}"><path d="{PATHS[name]}"/></svg>'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 18 18" fill="none" '
+        f'stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round" stroke="{stroke}">'
+        f'<path d="{PATHS[name]}"/></svg>'
     )
     made = QPixmap(QSize(2 * size, 2 * size))
     made.fill(Qt.GlobalColor.transparent)

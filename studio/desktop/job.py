@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
@@ -78,16 +79,21 @@ class Job(QObject):
             now = time.monotonic()
             if now - last >= PERIOD_S or done == total:
                 last = now
-                self._told.emit(number, "progressed", (title, done, total))
+                self._tell(number, "progressed", (title, done, total))
 
         try:
             answer = work(progress, lambda: number != self._number)
         except Cancelled:
             return
         except Exception as error:
-            self._told.emit(number, "failed", error)
+            self._tell(number, "failed", error)
             return
-        self._told.emit(number, "done", answer)
+        self._tell(number, "done", answer)
+
+    def _tell(self, number: int, what: str, value: Any) -> None:
+        # The window may be gone by now, and with it this object's Qt half.
+        with suppress(RuntimeError):
+            self._told.emit(number, what, value)
 
     def _deliver(self, number: int, what: str, value: Any) -> None:
         if number != self._number:

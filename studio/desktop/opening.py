@@ -77,9 +77,10 @@ class Opener(QObject):
 class OpenDialog(QDialog):
     """Model, evaluation data, calibration and training data, preprocessing, label field."""
 
-    def __init__(self, opened: Opened | None = None, parent: QWidget | None = None) -> None:
+    def __init__(self, opened: Opened | None = None, parent: QWidget | None = None, *, data_only: bool = False) -> None:
+        """`data_only`: the network stays, its data and preprocessing are chosen."""
         super().__init__(parent)
-        self.setWindowTitle("Open a network")
+        self.setWindowTitle("Data and preprocessing" if data_only else "Open a network")
         self.setObjectName("open-dialog")
         self.setMinimumWidth(640)
         start = opened or Opened("")
@@ -97,6 +98,9 @@ class OpenDialog(QDialog):
             ("expected", "E&xpected accuracy", "of the float model in per cent; optional"),
         ):
             self._row(form, name, title, hint, getattr(start, name))
+        if data_only:
+            self.fields["model"].setReadOnly(True)
+            self.fields["data"].setFocus()
         self.message = QLabel()
         self.message.setObjectName("bad")
         self.message.setWordWrap(True)

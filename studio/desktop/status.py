@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWidget
 
-from studio.desktop import icons
+from studio import __version__
+from studio.desktop import icons, theme
 from studio.session.events import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ class StatusBar(QStatusBar):
         self.setSizeGripEnabled(False)
         self.setContentsMargins(12, 0, 12, 0)
         self.setFixedHeight(30)
-        self.text = QLabel("Ready")
+        self.sign = _Sign()
+        self.text = QLabel()
         self.bar = QProgressBar()
         self.bar.setFixedWidth(140)
         self.bar.setTextVisible(False)
@@ -40,11 +43,12 @@ class StatusBar(QStatusBar):
         self.cancel.setShortcut("Ctrl+.")
         self.cancel.clicked.connect(self.cancelled)
         self.facts = QLabel()
-        for widget in (self.text, self.bar, self.count, self.pause, self.cancel):
+        for widget in (self.sign, self.text, self.bar, self.count, self.pause, self.cancel):
             self.addWidget(widget)
         for button in (self.pause, self.cancel):
             button.setStyleSheet("min-height: 16px; padding: 0 8px;")
         self.addPermanentWidget(self.facts)
+        self.show_session(None)
         self.show_progress(None)
 
     def show_progress(self, progress: Progress | None) -> None:
@@ -53,17 +57,20 @@ class StatusBar(QStatusBar):
             widget.setVisible(progress is not None)
         self.pause.setVisible(progress is not None or self.pause.isChecked())
         if progress is None:
-            self.text.setText("Preview up to date" if self.facts.text() else "Ready")
+            self.sign.show_state("done" if self._open else "none")
+            self.text.setText("<b>Preview up to date</b>" if self._open else "All work stays on this computer")
             return
-        self.text.setText(progress.title)
+        self.sign.show_state("running")
+        self.text.setText(f"<b>{progress.title}</b>")
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
-        self.count.setText(f"{progress.done:,} of {progress.total:,}" if progress.total else "")
+        self.count.setText(f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else "")
 
     def show_session(self, session: Session | None) -> None:
         """Show data and calibration of a session."""
+        self._open = session is not None
         if session is None or session.data is None:
-            self.facts.setText("no data" if session else "")
+            self.facts.setText("no data" if session else f"Version {__version__}")
             return
         info = session.calibration_info
         text = f"{session.data.name}, {session.data.count:,} samples"
@@ -71,8 +78,34 @@ class StatusBar(QStatusBar):
             same = ", the evaluation data itself" if info.same_as_evaluation else f" from {info.source} data"
             text += f" · ranges from {info.samples} samples{same}"
         self.facts.setText(text)
+        self.facts.setToolTip(session.data.source)
+
+    def retint(self) -> None:
+        """Draw the icons in the colours of the theme."""
+        self.pause.setIcon(icons.icon("play" if self.pause.isChecked() else "pause"))
+        self.cancel.setIcon(icons.icon("cancel"))
 
     def _pause(self, on: bool) -> None:
         self.pause.setText("Go on" if on else "Pause")
         self.pause.setIcon(icons.icon("play" if on else "pause"))
         self.paused.emit(on)
+
+
+class _Sign(QWidget):
+    """Small square: grey while something runs, coloured when the numbers are those of the plan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedSize(9, 9)
+        self._state = "none"
+
+    def show_state(self, state: str) -> None:
+        """Show "running", "done" or "none"."""
+        self._state = state
+        self.setVisible(state != "none")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, p = theme.tokens(), QPainter(self)
+        p.fillRect(self.rect(), QColor(t.updating if self._state == "running" else t.compressed))
+        p.end()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
+from studio.core import paths
 from studio.desktop import fonts
 
 __all__ = ["DARK", "LIGHT", "Tokens", "apply", "color", "fonts", "is_dark", "tokens"]
@@ -122,12 +123,18 @@ def mix(base: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(x + (y - x) * share):02X}" for x, y in parts)
 
 
+def icon_file(name: str, t: Tokens) -> str:
+    """Path of a shipped icon for style sheets, which take files only."""
+    return (paths.resource("icons") / f"{name}-{'dark' if t is DARK else 'light'}.svg").as_posix()
+
+
 def style_sheet(t: Tokens) -> str:
     """What the palette cannot say."""
     page, section, small = (f.pixelSize() for f in (fonts.page(), fonts.section(), fonts.small()))
     return f"""
     QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.ctl}; padding: 4px 6px; }}
     QLabel#page-title {{ font-size: {page}px; font-weight: 600; }}
+    QLabel#app-title {{ font-size: {round(page * 1.12)}px; font-weight: 600; }}
     QLabel#section {{ font-size: {section}px; font-weight: 600; }}
     QLabel#secondary {{ color: {t.text2}; font-size: {small}px; }}
     QLabel#bad {{ color: {t.bad}; }} QLabel#ok {{ color: {t.ok}; }} QLabel#warn {{ color: {t.warn}; }}
@@ -156,8 +163,27 @@ def style_sheet(t: Tokens) -> str:
     QPushButton#primary {{ background: {t.accent}; color: {t.on_accent}; border-color: {t.accent}; font-weight: 600;
         min-height: 28px; }}
     QPushButton#primary:disabled {{ background: {t.sunken}; color: {t.disabled}; border-color: {t.line}; }}
-    QComboBox::drop-down {{ border: 0; width: 20px; }}
+    QComboBox {{ padding-right: 22px; }}
+    QPushButton#demo {{ color: {t.accent}; border-color: {t.accent}; background: {t.panel}; font-weight: 600; }}
+    QComboBox::drop-down {{ border: 0; width: 22px; }}
+    QComboBox::down-arrow {{ image: url({icon_file("chevron", t)}); width: 12px; height: 12px; }}
+    QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.ctl}; outline: 0;
+        selection-background-color: {t.soft}; selection-color: {t.text}; }}
+    QCheckBox {{ spacing: 7px; }}
+    QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.ctl}; border-radius: 3px;
+        background: {t.panel}; }}
+    QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border: 1px solid {t.accent}; }}
+    QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent};
+        image: url({icon_file("check", t)}); }}
+    QCheckBox::indicator:disabled {{ background: {t.well}; border-color: {t.line}; image: none; }}
+    QMenu {{ background: {t.panel}; border: 1px solid {t.ctl}; padding: 4px; }}
+    QMenu::item {{ padding: 6px 28px 6px 12px; border-radius: 3px; }}
+    QMenu::item:selected {{ background: {t.soft}; color: {t.text}; }}
+    QMenu::item:disabled {{ color: {t.disabled}; }}
+    QMenu::separator {{ height: 1px; background: {t.line}; margin: 4px 8px; }}
     QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px 7px; color: {t.text}; }}
+    QToolButton::menu-indicator {{ image: none; }}
+    QToolBar::separator {{ background: {t.line}; width: 1px; margin: 6px 8px; }}
     QToolButton:hover {{ background: {t.soft}; }} QToolButton:focus {{ border-color: {t.accent}; }}
     QToolButton[primary="true"] {{ background: {t.accent}; color: {t.on_accent}; font-weight: 600; padding: 5px 12px; }}
     QToolButton[primary="true"]:disabled {{ background: {t.sunken}; color: {t.disabled}; }}

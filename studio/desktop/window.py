@@ -63,6 +63,7 @@ class MainWindow(QMainWindow):
         self.actions_ = Actions(self)
         self._connect()
         self._restore_layout()
+        self._show_page(0)
         QTimer.singleShot(0, self.offer_recovery)
 
     def _build(self) -> None:
@@ -102,6 +103,7 @@ class MainWindow(QMainWindow):
         self.notices.told.connect(self.notice_bar.show_notice)
         self.start.open_asked.connect(self.ask_open)
         self.start.demo_asked.connect(self.open_demo)
+        self.start.command.connect(lambda name: self.actions_.by_name[name].trigger())
         self.start.model_dropped.connect(lambda path: self.ask_open(Opened(path)))
         self.start.recent_asked.connect(lambda recent: self.open_model(recent.opened))
         self.opener.opened.connect(self._opened)
@@ -121,6 +123,14 @@ class MainWindow(QMainWindow):
         dialog = OpenDialog(opened or (self.session.opened if self.session else None), self)
         if dialog.exec() == QDialog.DialogCode.Accepted and dialog.result_opened is not None:
             self.open_model(dialog.result_opened)
+
+    def ask_data(self) -> None:
+        """Ask for other data or preprocessing; the plan stays."""
+        if self.session is None:
+            return
+        dialog = OpenDialog(self.session.opened, self, data_only=True)
+        if dialog.exec() == QDialog.DialogCode.Accepted and dialog.result_opened is not None:
+            self.open_model(dialog.result_opened, self.session.plan)
 
     def open_model(self, opened: Opened, plan: Plan | Path | str | None = None) -> None:
         """Open beside the main thread; what is open stays until it has worked."""
@@ -166,7 +176,7 @@ class MainWindow(QMainWindow):
         weighted = f"{len(graph.weighted)} layers · {graph.parameters / 1000:,.0f} k parameters"
         self.caption.setText(f"<b>{session.path.name}</b> · {weighted}")
         self.setWindowTitle(f"{session.path.name} – Edge Compression Studio")
-        self.stack.setCurrentIndex(1)
+        self._show_page(1)
         self.network.graph.setFocus()
         for notice in session.opening_notices:
             self.notice_bar.show_notice(notice)
@@ -176,6 +186,11 @@ class MainWindow(QMainWindow):
         recents.remember(recents.Recent(session.opened, time.time()))
         # Answers that came before the bridge was there.
         session.lane.want(session.plan)
+
+    def _show_page(self, index: int) -> None:
+        """Start page (0), which has commands of its own, or the work (1)."""
+        self.stack.setCurrentIndex(index)
+        self.actions_.bar.setVisible(index == 1)
 
     def _drop_session(self) -> None:
         if self.session is None:
@@ -192,12 +207,7 @@ class MainWindow(QMainWindow):
         session = self.session
         if session is None:
             return
-        known = session.measured.get(session.plan.key)
-        before = session.float_cost_known
-        value = known.result.value if known else None
-        size = known.result.cost.flash_bytes if known else None
-        was = before.flash_bytes if before else None
-        recents.remember(recents.Recent(session.opened, time.time(), size, was, value))
+        recents.remember(recents.of(session))
 
     def go_home(self) -> None:
         """Back to the start page; the session is closed in order."""
@@ -206,7 +216,7 @@ class MainWindow(QMainWindow):
         self.status.show_session(None)
         self.status.show_progress(None)
         self.start.refresh()
-        self.stack.setCurrentIndex(0)
+        self._show_page(0)
         self.setWindowTitle("Edge Compression Studio")
         self.actions_.refresh()
 
@@ -330,6 +340,8 @@ class MainWindow(QMainWindow):
         theme.apply(app, dark)
         QSettings().setValue("dark", dark)
         self.actions_.retint()
+        self.start.retint()
+        self.status.retint()
 
     def set_presenter(self, on: bool) -> None:
         """Type for a projector."""

@@ -19,8 +19,8 @@ def table(session: Session) -> str:
         lines.append(
             f"{flash}, peak RAM {cost.peak_ram_bytes / 1024:,.1f} KiB (float {before.peak_ram_bytes / 1024:,.1f})"
         )
-    if result is not None and result.result.value is not None:
-        r = result.result
+    r = None if result is None else result.result
+    if r is not None and r.value is not None:
         spread = f" ± {50 * (r.interval[1] - r.interval[0]):.2f}" if r.interval else ""
         delta = f", {100 * r.delta:+.2f} points against float" if r.delta is not None else ""
         lines.append(f"{r.metric} {100 * r.value:.2f} %{spread} on {r.samples:,} of {r.total:,} samples{delta}")

@@ -1,0 +1,153 @@
+"""Selector, its settings, the window and the wake-up gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from studio.core import registry
+from studio.core.settings import declared
+from studio.desktop.attention.pictures import GateChart
+from studio.desktop.attention.worker import Choice, Measurement
+from studio.desktop.network.setting_control import SettingSlider, control
+
+
+class SelectorPanel(QScrollArea):
+    """`changed(final)`: something was set; `choice()` says what. `used()`: put the stage into the plan."""
+
+    changed = Signal(bool)
+    used = Signal(bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("selector-panel")
+        self.setWidgetResizable(True)
+        self.setMinimumWidth(392)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self._values: dict[str, dict[str, Any]] = {}
+        self._form: QFormLayout | None = None
+        body = QWidget()
+        body.setObjectName("inspector-body")
+        self._layout = QVBoxLayout(body)
+        self._layout.setContentsMargins(14, 12, 14, 12)
+        self.setWidget(body)
+        self._layout.addWidget(_section("Selector", "page-title"))
+        self.group = QButtonGroup(self)
+        for name in sorted(registry.names("attention"), key=lambda n: registry.find("attention", n).baseline):
+            found = registry.find("attention", name)
+            button = QRadioButton(found.title + ("  (baseline)" if found.baseline else ""))
+            button.setObjectName(f"selector-{name}")
+            button.setToolTip(found.help)
+            button.setProperty("selector", name)
+            self.group.addButton(button)
+            self._layout.addWidget(button)
+        self.group.buttons()[0].setChecked(True)
+        self.group.buttonClicked.connect(self._switch)
+        self._layout.addWidget(_section("Settings"))
+        self._place = QWidget()
+        self._layout.addWidget(self._place)
+        self._layout.addLayout(self._window_row())
+        self._layout.addWidget(_section("Wake-up gate"))
+        self.gate = GateChart()
+        self.gate.threshold_changed.connect(self._threshold)
+        self._layout.addWidget(self.gate)
+        self.figures = QLabel()
+        self.figures.setWordWrap(True)
+        self._layout.addWidget(self.figures)
+        self.use = QPushButton("Use this stage in the export")
+        self.use.setObjectName("use-attention")
+        self.use.setCheckable(True)
+        self.use.clicked.connect(self.used)
+        self._layout.addWidget(self.use)
+        self._layout.addStretch(1)
+        self._switch()
+
+    def _window_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.addWidget(QLabel("Window in frame pixels"), 1)
+        self.crop = [QSpinBox(), QSpinBox()]
+        for box, name in zip(self.crop, ("height", "width"), strict=True):
+            box.setRange(4, 4096)
+            box.setSuffix(" px")
+            box.setAccessibleName(f"Window {name}")
+            box.valueChanged.connect(lambda _: self.changed.emit(True))
+            row.addWidget(box)
+        return row
+
+    @property
+    def selector(self) -> str:
+        """Name of the chosen selector."""
+        chosen = self.group.checkedButton() or self.group.buttons()[0]
+        return str(chosen.property("selector"))
+
+    def choice(self) -> Choice:
+        """What is set."""
+        values = tuple(sorted(self._values.get(self.selector, {}).items()))
+        return Choice(self.selector, values, (self.crop[0].value(), self.crop[1].value()))
+
+    def set_crop(self, size: tuple[int, int]) -> None:
+        """Window of this size, without telling anyone."""
+        for box, value in zip(self.crop, size, strict=True):
+            box.blockSignals(True)
+            box.setValue(value)
+            box.blockSignals(False)
+
+    def show_measurement(self, measurement: Measurement) -> None:
+        """Show the gate's scores and figures."""
+        self.gate.show_scores(measurement.with_class, measurement.without)
+        threshold = dict(measurement.choice.settings).get("threshold", 0)
+        self.gate.set_threshold(threshold)
+        kept = float((measurement.with_class >= threshold).mean()) if len(measurement.with_class) else 0.0
+        alarms = float((measurement.without >= threshold).mean()) if len(measurement.without) else 0.0
+        awake = 1 - float(measurement.found["skipped_rate"])
+        self.figures.setText(
+            f"<b>{100 * awake:.1f} %</b> of the frames wake the network · <b>{100 * kept:.1f} %</b> of those with "
+            f"an object kept · <b>{100 * alarms:.1f} %</b> false alarms on {len(measurement.without)} empty frames"
+        )
+
+    def _switch(self, *_: Any) -> None:
+        old, self._place = self._place, QWidget()
+        form = QFormLayout(self._place)
+        form.setContentsMargins(0, 0, 0, 0)
+        values = self._values.setdefault(self.selector, {})
+        self._controls: dict[str, Any] = {}
+        for setting in declared(registry.find("attention", self.selector).settings):
+            made = control(setting)
+            made.set_value(values.get(setting.name, setting.default))
+            made.changed.connect(lambda value, final, name=setting.name: self._set(name, value, final))
+            self._controls[setting.name] = made
+            if isinstance(made, SettingSlider):
+                form.addRow(setting.title, made)
+            else:
+                form.addRow(made)
+        self._layout.replaceWidget(old, self._place)
+        old.deleteLater()
+        self.changed.emit(True)
+
+    def _set(self, name: str, value: Any, final: bool) -> None:
+        self._values[self.selector][name] = value
+        self.changed.emit(final)
+
+    def _threshold(self, threshold: int) -> None:
+        if "threshold" in self._controls:
+            self._controls["threshold"].set_value(threshold)
+            self._set("threshold", int(self._controls["threshold"].value()), True)
+
+
+def _section(text: str, name: str = "section") -> QLabel:
+    label = QLabel(text)
+    label.setObjectName(name)
+    return label
