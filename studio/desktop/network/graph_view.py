@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPen, QWheelEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
@@ -169,15 +169,18 @@ class GraphView(QAbstractScrollArea):
         self._paint_lanes(p, t, top, bottom)
         scale = self.zoom * self.devicePixelRatioF()
         painter = RowPainter(self.model, self.thumbnails, t, self._pictures)
+        whole = True
         for i, row in enumerate(self.model.rows):
             rect = self._row_rect(i)
             if rect.bottom() < top or rect.top() > bottom:
                 continue
             lane = self.model.lanes.of_row[i]
-            painter.paint(p, row, rect, t.line if not lane else t.lane1, self._hovered == i, scale)
+            whole &= painter.paint(p, row, rect, t.line if not lane else t.lane1, self._hovered == i, scale)
             if lane is not None:
                 self._paint_node(p, t, i, lane)
         p.end()
+        if not whole:
+            QTimer.singleShot(0, self.viewport().update)
 
     def _paint_blocks(self, p: QPainter, t: theme.Tokens, top: float, bottom: float) -> None:
         """Container behind the rows of each open block."""

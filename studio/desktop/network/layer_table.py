@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-from PySide6.QtCore import (
-    QAbstractTableModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QRectF,
-    QSortFilterProxyModel,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import QColor, QPainter, QResizeEvent
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QResizeEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView, QWidget
 
 from studio.desktop import theme
@@ -30,50 +23,52 @@ SORT_ROLE = Qt.ItemDataRole.UserRole
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
-class LayerModel(QAbstractTableModel):
-    """Rows of the table; `set_row` replaces one, so that only what differs is painted again."""
+class LayerModel(QStandardItemModel):
+    """Rows of the table. Texts are kept by Qt: painting a cell asks nothing of Python."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__(0, len(COLUMNS), parent)
+        self.setHorizontalHeaderLabels(list(COLUMNS))
         self.rows: list[LayerRow] = []
+        self._tops: dict[int, float] = {}
 
     def set_rows(self, rows: list[LayerRow]) -> None:
         """Show other layers."""
-        self.beginResetModel()
-        self.rows = rows
-        self.endResetModel()
+        self.rows = list(rows)
+        self.setRowCount(0)
+        self.setRowCount(len(rows))
+        self._tops = {column: self._top(column) for column in BAR_COLUMNS}
+        for i in range(len(rows)):
+            self._fill(i, range(len(COLUMNS)))
 
-    def set_row(self, row: LayerRow) -> None:
-        """Replace the row of one layer."""
-        for i, old in enumerate(self.rows):
-            if old.name == row.name and old != row:
-                self.rows[i] = row
-                self.dataChanged.emit(self.index(i, 0), self.index(i, len(COLUMNS) - 1))
+    def update_rows(self, rows: list[LayerRow]) -> None:
+        """Replace the rows of these layers; only cells that differ are touched."""
+        places = {row.name: i for i, row in enumerate(self.rows)}
+        for row in rows:
+            i = places[row.name]
+            old, self.rows[i] = self.rows[i].values(), row
+            self._fill(i, [c for c, value in enumerate(row.values()) if value != old[c]])
+        for column in BAR_COLUMNS:
+            top = self._top(column)
+            if top != self._tops[column]:
+                self._tops[column] = top
+                for i in range(len(self.rows)):
+                    self._fill(i, [column])
 
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(self.rows)
+    def _top(self, column: int) -> float:
+        return max((row.values()[column] or 0 for row in self.rows), default=0)
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
-        return 0 if parent.isValid() else len(COLUMNS)
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return None
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        row, column = self.rows[index.row()], index.column()
-        value = row.values()[column]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return _text(column, value)
-        if role == SORT_ROLE:
-            return value if value is not None else -math.inf
-        if role == SHARE_ROLE and column in BAR_COLUMNS and value is not None:
-            top = max((r.values()[column] or 0 for r in self.rows), default=0)
-            return float(value) / top if top else 0.0
-        if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        return None
+    def _fill(self, i: int, columns: Iterable[int]) -> None:
+        values = self.rows[i].values()
+        for column in columns:
+            value, item = values[column], QStandardItem(_text(column, values[column]))
+            item.setData(value if value is not None else -math.inf, SORT_ROLE)
+            if column in self._tops and value is not None:
+                item.setData(float(value) / self._tops[column] if self._tops[column] else 0.0, SHARE_ROLE)
+            if column >= 2:
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            item.setEditable(False)
+            self.setItem(i, column, item)
 
 
 def _text(column: int, value: Any) -> str:
@@ -117,6 +112,7 @@ class LayerTable(QTableView):
         self.sorted = QSortFilterProxyModel(self)
         self.sorted.setSourceModel(self.layers)
         self.sorted.setSortRole(SORT_ROLE)
+        self.sorted.setDynamicSortFilter(False)  # sorted once for many changes, by `update_rows`
         self.sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setModel(self.sorted)
         self.setSortingEnabled(True)
@@ -140,6 +136,14 @@ class LayerTable(QTableView):
     def set_rows(self, rows: list[LayerRow]) -> None:
         """Show the layers of another network."""
         self.layers.set_rows(rows)
+        header = self.horizontalHeader()
+        self.sorted.sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
+
+    def update_rows(self, rows: list[LayerRow]) -> None:
+        """Show new figures of some layers."""
+        self.layers.update_rows(rows)
+        header = self.horizontalHeader()
+        self.sorted.sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
 
     def set_compact(self, compact: bool) -> None:
         """Drop MACs where the window is small."""

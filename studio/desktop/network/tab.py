@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QGridLayout,
@@ -34,6 +34,9 @@ from studio.session.events import Effect, Measured
 if TYPE_CHECKING:
     from studio.session import Session
 
+GATHER_MS = 60
+"""Layers whose figures come within this time enter the table together."""
+
 
 class NetworkTab(QWidget):
     """All views of the network. The window hands in what the session tells; `failed(error)` goes to its notices."""
@@ -57,6 +60,9 @@ class NetworkTab(QWidget):
         self.search.setFixedWidth(190)
         self.caption = QLabel()
         self.caption.setObjectName("secondary")
+        self._fresh: set[str] = set()
+        self._gather = QTimer(self, interval=GATHER_MS, singleShot=True)
+        self._gather.timeout.connect(self._show_fresh)
         self._build()
         self._connect()
 
@@ -202,9 +208,15 @@ class NetworkTab(QWidget):
             self.graph.select([name], name)
 
     def _thumbnail(self, name: str) -> None:
-        found = self.graph.thumbnails.find(name) if self.graph.thumbnails else None
-        if found is not None:
-            self.table.layers.set_row(found.row)
+        self._fresh.add(name)
+        if not self._gather.isActive():
+            self._gather.start()
+
+    def _show_fresh(self) -> None:
+        """Show new thumbnails in the table, many at once."""
+        names, self._fresh = self._fresh, set()
+        found = [self.graph.thumbnails.find(name) for name in names] if self.graph.thumbnails else []
+        self.table.update_rows([thumbnail.row for thumbnail in found if thumbnail is not None])
 
     def _cure(self, layer: str, step: Step) -> None:
         if self.session is not None:
