@@ -1,0 +1,242 @@
+"""Make the pictures of README and of every view, in both themes, from the real app on the bundled demo.
+
+Run: `python resources/make_screenshots.py` for the pictures that README shows;
+`--out FOLDER` for all views. Without a display it draws offscreen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+README = ("main-light", "main-dark", "attention-light", "export-light")
+"""Pictures that are kept in the repository."""
+SIZE = (1440, 900)
+SMALL = (1280, 720)
+PROJECTOR = (1920, 1080)
+WAIT_S = 180.0
+COLORS = 256
+"""Colours of a written picture: the views are flat, and a palette takes a third of the bytes."""
+
+
+class Studio:
+    """The window under a script: waits for what a person would wait for, and takes pictures."""
+
+    def __init__(self, out: Path, only: tuple[str, ...]) -> None:
+        """Pictures go to `out`; `only` names the ones to write, none of them = all."""
+        from studio.desktop.app import make_application
+        from studio.desktop.notices import Notices
+        from studio.desktop.window import MainWindow
+
+        self.out, self.only = out, only
+        self.app = make_application()
+        self.window: Any = MainWindow(Notices())
+        self.window.resize(*SIZE)
+        self.window.show()
+
+    def wait(self, until: Callable[[], object], what: str) -> None:
+        """Let the app run until something holds; raises TimeoutError."""
+        began = time.monotonic()
+        while not until():
+            if time.monotonic() - began > WAIT_S:
+                raise TimeoutError(what)
+            self.rest(0.02)
+
+    def rest(self, seconds: float = 0.4) -> None:
+        """Let the app run for some time."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            self.app.processEvents()
+            time.sleep(0.005)
+
+    def measured(self) -> None:
+        """Wait until the plan was measured on all samples and nothing runs any more."""
+
+        def done() -> bool:
+            session = self.window.session
+            known = session.measured.get(session.plan.key) if session else None
+            return known is not None and known.result.complete
+
+        self.wait(done, "a measured plan")
+        self.wait(lambda: self.window.session.lane.wait(0), "rest")
+        self.rest()
+
+    def themes(self, name: str, widget: Any = None) -> None:
+        """Take a picture in both themes."""
+        for dark in (False, True):
+            self.window.set_dark(dark)
+            self.rest()
+            self.shoot(f"{name}-{'dark' if dark else 'light'}", widget)
+        self.window.set_dark(False)
+        self.rest(0.1)
+
+    def shoot(self, name: str, widget: Any = None) -> None:
+        """Take one picture; a dialog is drawn over the dimmed window, as it stands on a screen."""
+        if self.only and name not in self.only:
+            return
+        from PySide6.QtGui import QColor, QPainter
+
+        picture = self.window.grab()
+        if widget is not None:
+            p = QPainter(picture)
+            p.fillRect(picture.rect(), QColor(0, 0, 0, 90))
+            p.drawPixmap((self.window.width() - widget.width()) // 2, 95, widget.grab())
+            p.end()
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / f"{name}.png"
+        picture.save(str(path))
+        _shrink(path)
+        print(f"{path}  {path.stat().st_size / 1024:.0f} KiB", file=sys.stderr)  # noqa: T201
+
+
+def _shrink(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
+def start_pages(studio: Studio) -> None:
+    """Start page without and with a recent project."""
+    studio.rest(1.5)
+    studio.themes("start")
+
+
+def network(studio: Studio) -> None:
+    """A plan in work: int8, some layers changed, one of them selected, each layer's share measured."""
+    from studio.core.plan import Step
+
+    window = studio.window
+    window.open_demo()
+    studio.wait(lambda: window.session is not None, "the demo")
+    studio.measured()
+    window.use_preset("int8")
+    studio.measured()
+    window.session.measure_blame()
+    studio.wait(lambda: window.session.blame is not None and len(window.session.blame.rows) > 1, "blame")
+    studio.measured()
+    names = [layer.name for layer in window.session.graph.weighted]
+    for i, bits in ((2, 6), (3, 4), (4, 4), (4, 3)):
+        window.session.set_step(names[i], Step("quantize", weight_bits=bits))
+        studio.measured()
+    window.session.set_step(names[5], Step("prune_weights", amount=0.5))
+    studio.measured()
+    for name, value in (("accuracy", 93), ("flash", 64), ("ram", 24)):
+        window.budget.set_limit(name, value)
+    window.network.graph.select([names[4]], names[4])
+    studio.measured()
+    studio.themes("main")
+    window.resize(*SMALL)
+    studio.themes("main-1280")
+    window.resize(*SIZE)
+
+
+def lists(studio: Studio) -> None:
+    """Layer table and blame with more room."""
+    network_tab = studio.window.network
+    left = network_tab.findChild(object, "left-splitter")
+    sizes = left.sizes()
+    left.setSizes([250, 500])
+    studio.themes("table")
+    network_tab.lists.setCurrentIndex(1)
+    studio.themes("blame")
+    network_tab.lists.setCurrentIndex(0)
+    left.setSizes(sizes)
+
+
+def attention(studio: Studio) -> None:
+    """The attention tab, measured."""
+    window = studio.window
+    window.tabs.setCurrentIndex(1)
+    studio.wait(lambda: window.attention.table.rowCount() > 1, "the selectors' table")
+    studio.rest(1.0)
+    studio.themes("attention")
+    window.tabs.setCurrentIndex(0)
+
+
+def export(studio: Studio) -> None:
+    """The export dialog before and after a run."""
+    window = studio.window
+    window.export()
+    dialog = window.findChild(object, "export-dialog")
+    dialog.folder.setText("~/exports/parts")
+    studio.wait(lambda: len(dialog.rows) >= 2, "facts of the formats")
+    studio.rest()
+    studio.themes("export-before", dialog)
+    with tempfile.TemporaryDirectory() as folder:
+        dialog.folder.setText(str(Path(folder) / "parts"))
+        dialog.run.click()
+        studio.wait(lambda: dialog.manifest is not None, "the export")
+        dialog.folder.setText("~/exports/parts")
+        studio.rest()
+        studio.themes("export", dialog)
+    dialog.close()
+
+
+def notice(studio: Studio) -> None:
+    """A broken file: a notice, and the open model stays."""
+    from studio.session.autosave import Opened
+
+    window = studio.window
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder) / "broken.onnx"
+        broken.write_text("not a network")
+        window.open_model(Opened(str(broken)))
+        studio.wait(window.notice_bar.texts, "a notice")
+    studio.rest()
+    studio.themes("notice")
+    window.notice_bar.clear()
+
+
+def presenter(studio: Studio) -> None:
+    """Type for a projector."""
+    window = studio.window
+    window.resize(*PROJECTOR)
+    window.set_presenter(True)
+    studio.rest()
+    studio.themes("presenter")
+    window.set_presenter(False)
+    window.resize(*SIZE)
+
+
+def recent(studio: Studio) -> None:
+    """The start page when something was open before."""
+    studio.window.go_home()
+    studio.rest()
+    studio.themes("start-recent")
+
+
+VIEWS = (start_pages, network, lists, attention, export, notice, presenter, recent)
+
+
+def main() -> int:
+    """Walk through the app and take pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="folder for all views; else README's pictures are renewed")
+    parser.add_argument("--only", nargs="*", default=[], help="names of the pictures to write")
+    args = parser.parse_args()
+    if not os.environ.get("DISPLAY"):
+        os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["STUDIO_HOME"] = home
+        only = tuple(args.only) or (() if args.out else README)
+        studio = Studio(args.out or Path(__file__).parent / "screenshots", only)
+        for view in VIEWS:
+            view(studio)
+        studio.window.close()
+        studio.rest(0.1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
