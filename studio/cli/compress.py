@@ -104,7 +104,7 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
     from studio.core.errors import Refused
     from studio.core.plan import Attention
     from studio.core.setspec import parse, parse_call
-    from studio.engine.resolve import check_model
+    from studio.engine.resolve import canonical, check_model
     from studio.session.opening import weights_identity
 
     warning = check_model(plan, session.graph, weights_identity(session.original))
@@ -114,7 +114,7 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
     for spec in args.set:
         pattern, step = parse(spec)
         for layer in session.graph.match(pattern):
-            wanted = plan.with_step(layer.name, step)
+            wanted = canonical(plan.with_step(layer.name, step), session.graph)
             try:
                 session.engine.resolve(wanted)
             except Refused as error:

@@ -102,6 +102,10 @@ class Plan:
         own = [s for s in self._own(layer) if s.stage != step.stage]
         return replace(self, layers={**self.layers, layer: tuple(sorted([*own, step], key=lambda s: s.stage))})
 
+    def with_group_step(self, group: str, step: Step) -> Plan:
+        """Return a plan in which `step` (of stage STRUCTURE) is what the channel group gets."""
+        return replace(self, groups={**self.groups, group: (step,)})
+
     def without(self, layer: str, stage: Stage) -> Plan:
         """Return a plan in which `layer` has no step of its own at `stage`: the default holds again."""
         own = tuple(s for s in self._own(layer) if s.stage != stage)

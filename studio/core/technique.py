@@ -26,6 +26,12 @@ class Stage(IntEnum):
     KERNEL = 6
 
 
+REWRITES = (Stage.STRUCTURE, Stage.FACTOR, Stage.EQUALIZE)
+"""Stages that rewrite the network."""
+ENCODES = (Stage.SPARSE, Stage.GRID, Stage.CODE)
+"""Stages that encode the weights of one layer."""
+
+
 @dataclass(frozen=True)
 class EncodeContext:
     """What an Encode technique may look at.

@@ -11,7 +11,7 @@ import numpy as np
 from studio.core import registry
 from studio.core.encoding import Dense, Encoding
 from studio.core.technique import EncodeContext
-from studio.engine.resolve import LayerWork, Resolved
+from studio.engine.resolve import LayerWork
 from studio.network.network import Network
 
 KEPT = 64_000_000
@@ -29,9 +29,9 @@ class Encoder:
         }
         self._cache: OrderedDict[str, Encoding] = OrderedDict()
 
-    def encodings(self, resolved: Resolved) -> dict[str, Encoding]:
+    def encodings(self, work: Mapping[str, LayerWork]) -> dict[str, Encoding]:
         """Encoding of every weighted layer; `Dense` where no step holds."""
-        return {name: self.encoding(work) for name, work in resolved.work.items()}
+        return {name: self.encoding(one) for name, one in work.items()}
 
     def encoding(self, work: LayerWork) -> Encoding:
         """Encoding of one layer after all its steps."""

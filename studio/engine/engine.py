@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
+from typing import Any
 
 import numpy as np
+import torch
 
 from studio.core import registry
 from studio.core.encoding import Encoding
@@ -17,16 +19,15 @@ from studio.core.plan import Calibration, Plan
 from studio.core.result import Cost, Result
 from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
-from studio.engine.encode import Encoder
-from studio.engine.evaluator import Evaluator
+from studio.engine.evaluator import CHUNK, Evaluator
 from studio.engine.ranges import tensor_range
-from studio.engine.resolve import Resolved, resolve
+from studio.engine.resolve import LayerWork, Resolved, Skipped, encode_work, resolve
 from studio.engine.score import Metric, choose, score
 from studio.engine.statistics import Statistics, collect
+from studio.engine.variant import Rewriter, Variant, variant_of
 from studio.lowering import lower
 from studio.lowering.cost import peak_ram
 from studio.lowering.program import Program
-from studio.network.content import operator_key
 from studio.network.network import Network
 
 Progress = Callable[[str, int, int], None]
@@ -54,28 +55,51 @@ class Engine:
         self.network = network
         self.graph = graph
         self.sources = dict(sources)
-        self.encoder = Encoder(network)
+        self.base = variant_of(network, graph, graph)
         self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
-        self.weight_keys = {n.name: operator_key(n.operator) for n in network.nodes if n.name in self.encoder.dense}
-        self._statistics: dict[Calibration, Statistics] = {}
-        self._ranges: dict[tuple[Calibration, str], Ranges] = {}
+        self._rewriter = Rewriter(self.base, self._scores, self._batches)
+        self._resolved: dict[str, Resolved] = {}
+        self._statistics: dict[tuple[str, Calibration], Statistics] = {}
+        self._ranges: dict[tuple[str, Calibration, str], Ranges] = {}
         self._programs: dict[str, Program] = {}
         self._costs: dict[str, Cost] = {}
-        # Bytes and RAM do not depend on ranges, so the cost is there before any data was run.
-        self._unit_ranges: Ranges = {layer.name: (-1.0, 1.0) for layer in graph.layers}
         self._lock = RLock()
         self._calibrating = RLock()
 
     # -- plan -> encodings -> program -------------------------------------------------------------
 
     def resolve(self, plan: Plan) -> Resolved:
-        """Work items of a plan; raises PlanError or Refused."""
-        return resolve(plan, self.graph, self.weight_keys)
+        """Steps of a plan; raises PlanError or Refused."""
+        found = self._resolved.get(plan.key)
+        if found is None:
+            found = resolve(plan, self.graph)
+            self._resolved = {**dict(list(self._resolved.items())[-KEPT_PROGRAMS:]), plan.key: found}
+        return found
+
+    def variant(self, plan: Plan) -> Variant:
+        """Return the float network that the plan's rewrites make; the original itself where there are none.
+
+        Raises DataError where a rewrite needs samples and there are none.
+        """
+        with self._lock:
+            return self._rewriter.variant(self.resolve(plan), plan.calibration)
+
+    def work(self, plan: Plan) -> Mapping[str, LayerWork]:
+        """Encode steps of every weighted layer of the plan's variant."""
+        return self._work(plan)[0]
+
+    def skipped(self, plan: Plan) -> tuple[Skipped, ...]:
+        """Steps that layers could not take: defaults, and what rewritten layers could not inherit."""
+        return (*self.resolve(plan).skipped, *self._work(plan)[1])
+
+    def _work(self, plan: Plan) -> tuple[Mapping[str, LayerWork], tuple[Skipped, ...]]:
+        variant = self.variant(plan)
+        return encode_work(plan, self.resolve(plan), variant.graph, variant.origin, variant.weight_keys)
 
     def encodings(self, plan: Plan) -> dict[str, Encoding]:
-        """Encoding of every weighted layer."""
+        """Encoding of every weighted layer of the plan's variant."""
         with self._lock:
-            return self.encoder.encodings(self.resolve(plan))
+            return self.variant(plan).encoder.encodings(self.work(plan))
 
     def program(self, plan: Plan) -> Program:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
@@ -83,19 +107,24 @@ class Engine:
         if key not in self._programs:
             ranges = self.ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
-                self._programs[key] = lower(self.network, self.encodings(plan), ranges, self._bits(plan))
-                while len(self._programs) > KEPT_PROGRAMS:
-                    self._programs.pop(next(iter(self._programs)))
+                self._programs[key] = self._lower(plan, ranges)
+                _forget(self._programs, KEPT_PROGRAMS)
         return self._programs[key]
 
-    def _bits(self, plan: Plan) -> dict[str, int | None]:
-        """Explicit bits of every tensor that the plan names."""
-        everywhere = {layer.name: plan.activations.bits for layer in self.graph.layers}
-        return {**(everywhere if plan.activations.bits else {}), **plan.activations.layers}
+    def _lower(self, plan: Plan, ranges: Ranges) -> Program:
+        variant = self.variant(plan)
+        return lower(variant.network, self.encodings(plan), ranges, self._bits(plan, variant))
+
+    def _bits(self, plan: Plan, variant: Variant) -> dict[str, int | None]:
+        """Explicit bits of every tensor that the plan names; a factored layer's are those of its last factor."""
+        everywhere = {layer.name: plan.activations.bits for layer in variant.graph.layers}
+        last = {origin: name for name, origin in variant.origin.items()}
+        own = {last.get(name, name): bits for name, bits in plan.activations.layers.items()}
+        return {**(everywhere if plan.activations.bits else {}), **own}
 
     def needs_ranges(self, plan: Plan) -> bool:
         """True where a layer gets a GRID step: its tensors become int8."""
-        return any(s.stage.name == "GRID" for w in self.resolve(plan).work.values() for s in w.steps)
+        return any(s.stage.name == "GRID" for w in self.work(plan).values() for s in w.steps)
 
     # -- calibration ------------------------------------------------------------------------------
 
@@ -109,24 +138,37 @@ class Engine:
         remedy = "Give data with --data, --calibration or --train-data (in the app: Data)."
         raise DataError("ranges of activations need some samples, and there is no data.", remedy=remedy)
 
-    def statistics(self, wanted: Calibration, progress: Progress | None = None) -> Statistics:
-        """One pass over the calibration samples; kept."""
+    def statistics(
+        self, wanted: Calibration, progress: Progress | None = None, variant: Variant | None = None
+    ) -> Statistics:
+        """One pass over the calibration samples through the original network or a variant; kept."""
+        variant = variant or self.base
         with self._calibrating:
-            if wanted not in self._statistics:
+            key = (variant.key, wanted)
+            if key not in self._statistics:
                 dataset, info = self.calibration(wanted)
                 indices = dataset.order(wanted.seed)[: info.samples]
                 report = titled(progress, "Calibrating")
-                self._statistics[wanted] = collect(self.network, dataset, indices, progress=report)
-            return self._statistics[wanted]
+                self._statistics[key] = collect(variant.network, dataset, indices, progress=report)
+                _forget(self._statistics, KEPT_PROGRAMS)
+            return self._statistics[key]
 
     def ranges(self, plan: Plan, progress: Progress | None = None) -> Ranges:
-        """Range of every tensor of the float network under the plan's calibration rule; kept."""
-        rule = plan.activations.calibration
+        """Range of every tensor of the plan's float network under its calibration rule; kept."""
+        rule, variant = plan.activations.calibration, self.variant(plan)
         with self._calibrating:
-            if (plan.calibration, rule) not in self._ranges:
-                tensors = self.statistics(plan.calibration, progress).tensors
-                self._ranges[plan.calibration, rule] = {n: tensor_range(t, rule) for n, t in tensors.items()}
-            return self._ranges[plan.calibration, rule]
+            key = (variant.key, plan.calibration, rule)
+            if key not in self._ranges:
+                tensors = self.statistics(plan.calibration, progress, variant).tensors
+                self._ranges[key] = {n: tensor_range(t, rule) for n, t in tensors.items()}
+                _forget(self._ranges, KEPT_PROGRAMS)
+            return self._ranges[key]
+
+    def _batches(self, wanted: Calibration) -> list[torch.Tensor]:
+        """Calibration samples of the network's input in batches, in the order of `statistics`."""
+        dataset, info = self.calibration(wanted)
+        indices = dataset.order(wanted.seed)[: info.samples]
+        return [torch.from_numpy(dataset.batch(indices[i : i + CHUNK])) for i in range(0, len(indices), CHUNK)]
 
     def importance(self, layer: Layer, criterion: str, calibration: Calibration) -> np.ndarray:
         """Scores (channels,) of a layer by a registered criterion, higher = keep; raises Refused with the reason."""
@@ -134,7 +176,7 @@ class Engine:
         reason = found.refuses(layer)
         if reason is not None:
             raise Refused(reason, where=layer.name)
-        weight = np.moveaxis(self.encoder.dense[layer.name].values, layer.channel_axis, 0)
+        weight = np.moveaxis(self.base.encoder.dense[layer.name].values, layer.channel_axis, 0)
         if "activations" in found.needs:
             statistics = self.statistics(calibration).channels(layer.name)
         else:
@@ -142,9 +184,12 @@ class Engine:
         scores: np.ndarray = found.channels(weight, statistics)
         return scores
 
+    def _scores(self, layer: str, criterion: str, calibration: Calibration) -> np.ndarray:
+        return self.importance(self.graph.layer(layer), criterion, calibration)
+
     @cached_property
     def _median(self) -> float:
-        return global_threshold(dense.values for dense in self.encoder.dense.values())
+        return global_threshold(dense.values for dense in self.base.encoder.dense.values())
 
     # -- cost and measurement ---------------------------------------------------------------------
 
@@ -152,18 +197,22 @@ class Engine:
         """Exact bytes, peak RAM and MACs; needs no data."""
         key = plan.key
         if key not in self._costs:
-            rows = tuple((name, self._layer_bytes(name, e)) for name, e in self.encodings(plan).items())
-            program = lower(self.network, self.encodings(plan), self._unit_ranges, self._bits(plan))
-            self._costs[key] = Cost(sum(size for _, size in rows), peak_ram(program), self.graph.macs, rows)
+            self._costs[key] = self._cost(plan)
         return self._costs[key]
+
+    def _cost(self, plan: Plan) -> Cost:
+        variant = self.variant(plan)
+        rows = dict.fromkeys((layer.name for layer in self.graph.weighted), 0)
+        for name, encoding in self.encodings(plan).items():
+            rows[variant.origin[name]] += _layer_bytes(variant, name, encoding)
+        # Bytes and RAM do not depend on ranges, so the cost is there before any data was run.
+        ranges: Ranges = {layer.name: (-1.0, 1.0) for layer in variant.graph.layers}
+        ram = peak_ram(self._lower(plan, ranges))
+        return Cost(sum(rows.values()), ram, variant.graph.macs, tuple(rows.items()))
 
     def known_cost(self, plan: Plan) -> Cost | None:
         """Cost of a plan where it was computed already."""
         return self._costs.get(plan.key)
-
-    def _layer_bytes(self, name: str, encoding: Encoding) -> int:
-        bias = self.network.by_name[name].operator.bias
-        return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator]
 
     @property
     def metric(self) -> Metric:
@@ -212,3 +261,14 @@ def titled(progress: Progress | None, title: str) -> Callable[[int, int], None] 
     if progress is None:
         return None
     return lambda done, total: progress(title, done, total)
+
+
+def _layer_bytes(variant: Variant, name: str, encoding: Encoding) -> int:
+    bias = variant.network.by_name[name].operator.bias
+    return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator]
+
+
+def _forget(kept: dict[Any, Any], most: int) -> None:
+    """Drop the oldest entries beyond so many."""
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))

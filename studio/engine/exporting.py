@@ -140,14 +140,13 @@ def _summary(
 ) -> dict[str, Any]:
     per_format = {name: sizes(result) for name, result in previews.items()}
     info = engine.calibration(plan.calibration)[1]
-    resolved = engine.resolve(plan)
     return {
         "before": sizes(before),
         "previewed": {**next(iter(per_format.values())), "per_format": per_format},
         "calibration": {
             "source": info.source, "samples": info.samples, "same_as_evaluation": info.same_as_evaluation,
         },
-        "skipped": [{"layer": s.layer, "technique": s.technique, "reason": s.reason} for s in resolved.skipped],
+        "skipped": [{"layer": s.layer, "technique": s.technique, "reason": s.reason} for s in engine.skipped(plan)],
     }  # fmt: skip
 
 

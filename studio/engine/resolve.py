@@ -1,23 +1,26 @@
-"""Plan + graph -> what each layer really gets, with content keys: a pure function.
+"""Plan + graph -> which steps each layer really gets, with content keys: pure functions.
 
-`resolve` decides which steps hold (defaults, replaced per stage), lists defaults that a layer
-refuses, and raises for an explicit step that is refused. Nothing is computed here.
+`resolve` decides on the graph of the original network which steps hold (defaults, replaced per
+stage), lists defaults that a layer refuses, and raises for an explicit step that is refused.
+`encode_work` carries those that encode weights over to the network that the rewrites made.
+Nothing is computed here.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from studio.core.errors import PlanError, Refused
 from studio.core.graph import Graph, Layer
 from studio.core.plan import Plan, Step, Steps
+from studio.core.technique import ENCODES, REWRITES, Stage
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A default that a layer refuses."""
+    """A step that a layer cannot take: a default, or one inherited by a rewritten layer."""
 
     layer: str
     technique: str
@@ -26,7 +29,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class LayerWork:
-    """What one layer gets. `keys[i]` is the content key of its encoding after `steps[i]`."""
+    """Encode steps of one layer. `keys[i]` is the content key of its encoding after `steps[i]`."""
 
     layer: Layer
     steps: Steps
@@ -36,41 +39,96 @@ class LayerWork:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Work items of all weighted layers, in graph order."""
+    """What a plan means for the original network.
 
-    work: Mapping[str, LayerWork]
+    `steps`: by weighted layer, of all stages, a group's among those of each of its layers.
+    `rewrites`: by stage and target (a layer, for STRUCTURE a channel group).
+    """
+
+    steps: Mapping[str, Steps]
+    rewrites: Mapping[Stage, Mapping[str, Step]]
     skipped: tuple[Skipped, ...]
 
 
-def resolve(plan: Plan, graph: Graph, weight_keys: Mapping[str, str]) -> Resolved:
-    """Work items for a plan. `weight_keys`: content key of each weighted layer's float weights.
+def resolve(plan: Plan, graph: Graph) -> Resolved:
+    """Steps of a plan on a graph.
 
     Raises PlanError for unknown layers and Refused for explicit steps that a layer cannot take.
     """
     check_names(plan, graph)
     skipped: list[Skipped] = []
-    accepted = {layer.name: _accepted(plan, layer, skipped) for layer in graph.weighted}
+    structure = _structure(plan, graph, skipped)
+    steps = {}
+    for layer in graph.weighted:
+        cut = structure.get(str(layer.group))
+        steps[layer.name] = (*((cut,) if cut else ()), *_accepted(plan, layer, skipped))
+    rewrites: dict[Stage, Mapping[str, Step]] = {Stage.STRUCTURE: structure} if structure else {}
+    for stage in REWRITES[1:]:
+        found = {name: step for name, own in steps.items() for step in own if step.stage == stage}
+        if found:
+            rewrites[stage] = found
+    return Resolved(steps, rewrites, tuple(skipped))
+
+
+def encode_work(
+    plan: Plan, resolved: Resolved, graph: Graph, origin: Mapping[str, str], weight_keys: Mapping[str, str]
+) -> tuple[Mapping[str, LayerWork], tuple[Skipped, ...]]:
+    """Work of every weighted layer of a rewritten network, and what its layers could not inherit.
+
+    `origin`: the original's layer behind each of them; `weight_keys`: content key of its float weights.
+    A factor `conv1/1` takes the steps of `conv1`, replaced per stage by its own.
+    """
+    skipped: list[Skipped] = []
+    accepted = {n.name: _inherited(plan, resolved, n, origin[n.name], skipped) for n in graph.weighted}
     work = {}
     for layer in graph.weighted:
         peers = tuple(_peers(step, accepted) for step in accepted[layer.name])
         keys = _keys(layer.name, accepted[layer.name], peers, weight_keys)
         work[layer.name] = LayerWork(layer, accepted[layer.name], peers, keys)
-    return Resolved(work, tuple(skipped))
+    return work, tuple(skipped)
+
+
+def _inherited(plan: Plan, resolved: Resolved, layer: Layer, origin: str, skipped: list[Skipped]) -> Steps:
+    stages = {step.stage: step for step in resolved.steps[origin] if step.stage in ENCODES}
+    if layer.name != origin:
+        stages |= {step.stage: step for step in plan.layers.get(layer.name, ())}
+    kept = []
+    for step in (stages[stage] for stage in sorted(stages) if stages[stage].technique):
+        reason = step.found.refuses(layer, step.values)
+        if reason is None:
+            kept.append(step)
+        else:
+            skipped.append(Skipped(layer.name, str(step.technique), reason))
+    return tuple(kept)
 
 
 def check_names(plan: Plan, graph: Graph) -> None:
     """Raise PlanError for a layer that the network does not have or that holds no weights."""
     for name, steps in plan.layers.items():
+        if is_factor(name, graph):
+            if any(step.stage in REWRITES for step in steps):
+                what = "a factor cannot be rewritten again."
+                raise Refused(what, where=f"plan: {name}", remedy=f"Set the step on {name.rpartition('/')[0]}.")
+            continue
         layer = graph.layer(name)
         if steps and not layer.weighted and any(s.technique for s in steps):
             raise Refused(f"a {layer.kind} has no weights.", where=f"plan: {name}", remedy="Remove its steps.")
     for name in plan.activations.layers:
         graph.layer(name)
     for name, steps in plan.groups.items():
-        graph.layer(name)
-        if steps:
-            what = f"'{steps[0].technique}' does not act on channel groups."
-            raise Refused(what, where=f"plan: groups: {name}", remedy="Set it under 'layers'.")
+        if graph.layer(name).group is None:
+            kind = graph.layer(name).kind
+            raise Refused(f"a {kind} is in no channel group.", where=f"plan: groups: {name}", remedy="Remove it.")
+        for step in steps:
+            if step.stage != Stage.STRUCTURE:
+                what = f"'{step.technique}' does not act on channel groups."
+                raise Refused(what, where=f"plan: groups: {name}", remedy="Set it under 'layers'.")
+
+
+def is_factor(name: str, graph: Graph) -> bool:
+    """True for `conv1/2` where `conv1` is a layer: what low rank makes of it."""
+    layer, slash, number = name.rpartition("/")
+    return bool(slash) and number.isdigit() and name not in graph and layer in graph and graph.layer(layer).weighted
 
 
 def check_model(plan: Plan, graph: Graph, weights: str) -> str | None:
@@ -98,18 +156,65 @@ def signature(graph: Graph) -> list[str]:
 
 
 def canonical(plan: Plan, graph: Graph) -> Plan:
-    """Return the same plan with every layer under its studio name (files' own names are accepted)."""
-    from dataclasses import replace
+    """Return the same plan with every layer under its studio name (files' own names are accepted).
 
-    layers = {graph.layer(name).name: steps for name, steps in plan.layers.items()}
+    A STRUCTURE step of a layer goes to its channel group, a group's to the group's first layer.
+    Raises PlanError where the layers of one group have different ones.
+    """
+    layers: dict[str, Steps] = {}
+    cuts: dict[str, dict[str, Step]] = {}
+    for name, steps in plan.layers.items():
+        known = name if is_factor(name, graph) else graph.layer(name).name
+        own = [s for s in steps if s.stage == Stage.STRUCTURE]
+        if own and known in graph and graph.layer(known).group:
+            cuts.setdefault(str(graph.layer(known).group), {})[known] = own[0]
+        if not steps or len(own) < len(steps):
+            layers[known] = tuple(s for s in steps if s.stage != Stage.STRUCTURE)
+        elif not graph.layer(known).group:
+            layers[known] = steps  # refused by `check_names` with the reason
+    for name, steps in plan.groups.items():
+        group = str(graph.layer(name).group or name)
+        for step in steps:
+            cuts.setdefault(group, {})[name] = step
     bits = {graph.layer(name).name: b for name, b in plan.activations.layers.items()}
-    return replace(plan, layers=layers, activations=replace(plan.activations, layers=bits))
+    groups = {group: (_one_cut(group, wanted),) for group, wanted in cuts.items()}
+    return replace(plan, layers=layers, groups=groups, activations=replace(plan.activations, layers=bits))
+
+
+def _one_cut(group: str, wanted: Mapping[str, Step]) -> Step:
+    if len(set(wanted.values())) > 1:
+        what = f"{' and '.join(wanted)} are cut together, and the plan has different steps for them."
+        raise PlanError(what, where=f"plan: groups: {group}", remedy="Keep one of them.")
+    return next(iter(wanted.values()))
+
+
+def _structure(plan: Plan, graph: Graph, skipped: list[Skipped]) -> dict[str, Step]:
+    """Step of every channel group that has one, in graph order, refused defaults left out."""
+    found: dict[str, Step] = {}
+    default = next((s for s in plan.defaults if s.stage == Stage.STRUCTURE), None)
+    for layer in graph.weighted:
+        if layer.group != layer.name:
+            continue
+        own = next(iter(plan.groups.get(layer.name, ())), None)
+        step = own or default
+        if step is None or step.technique is None:
+            continue
+        reason = step.found.refuses(layer, step.values)
+        if reason is None:
+            found[layer.name] = step
+        elif own is not None:
+            raise Refused(reason, where=f"{layer.name}: {step.technique}", remedy="Remove the step or change it.")
+        else:
+            skipped.append(Skipped(layer.name, str(step.technique), reason))
+    return found
 
 
 def _accepted(plan: Plan, layer: Layer, skipped: list[Skipped]) -> Steps:
     kept = []
     own = plan.layers.get(layer.name, ())
     for step in plan.steps(layer.name):
+        if step.stage == Stage.STRUCTURE:
+            continue
         reason = step.found.refuses(layer, step.values)
         if reason is None:
             kept.append(step)

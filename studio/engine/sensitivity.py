@@ -127,8 +127,8 @@ def estimate(table: SensitivityTable, plan: Plan, engine: Engine, cost: Cost) ->
     powers of two of the step size, pruning with the square of the amount.
     """
     drop = 0.0
-    for name, work in engine.resolve(plan).work.items():
-        drop += sum(_share(table, name, step) for step in work.steps)
+    for name, steps in engine.resolve(plan).steps.items():
+        drop += sum(_share(table, name, step) for step in steps)
     value = min(1.0, max(0.0, table.base + drop))
     return Result(
         plan.key, "estimate", table.metric, value, 0, table.samples, None, value - table.base, None, cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,19 +35,30 @@ class LayerView:
     @property
     def weight(self) -> np.ndarray | None:
         """Float32 weights, or None for a layer without."""
-        dense = self._session.engine.encoder.dense.get(self.name)
+        dense = self._session.engine.base.encoder.dense.get(self.name)
         return None if dense is None else dense.values
 
     @cached_property
+    def parts(self) -> Mapping[str, Encoding]:
+        """Weights as the plan stores them, by name: the layer itself, its factors, or nothing without weights."""
+        engine = self._session.engine
+        encodings = engine.encodings(self._plan)
+        return {name: encodings[name] for name in engine.variant(self._plan).parts(self.name)}
+
+    @property
     def encoding(self) -> Encoding | None:
-        """Weights as the plan stores them, or None for a layer without."""
-        return self._session.engine.encodings(self._plan).get(self.name)
+        """Weights as the plan stores them; None for a layer without, or in several factors."""
+        return next(iter(self.parts.values())) if len(self.parts) == 1 else None
+
+    @cached_property
+    def stored(self) -> np.ndarray:
+        """All weights as the plan stores them, decoded, in one row: (weights,), of all factors."""
+        return np.concatenate([encoding.decode().reshape(-1) for encoding in self.parts.values()])
 
     @property
     def steps(self) -> Steps:
-        """Effective steps that the layer accepts."""
-        work = self._session.engine.resolve(self._plan).work.get(self.name)
-        return work.steps if work else ()
+        """Effective steps that the layer accepts, its channel group's among them."""
+        return self._session.engine.resolve(self._plan).steps.get(self.name, ())
 
     @property
     def bytes(self) -> int:
@@ -60,20 +72,25 @@ class LayerView:
 
     @cached_property
     def sqnr_db(self) -> float | None:
-        """Signal to quantization noise of the weights in dB; inf for float, None without weights."""
-        if self.weight is None or self.encoding is None:
+        """Signal to noise of what is stored against the same weights in float, in dB; inf for float.
+
+        Channels that are cut and factors count as they are: only pruning and grids add noise. None without weights.
+        """
+        if self.weight is None:
             return None
-        return sqnr_db(self.weight, self.encoding.decode())
+        dense = self._session.engine.variant(self._plan).encoder.dense
+        whole = np.concatenate([dense[name].values.reshape(-1) for name in self.parts])
+        return sqnr_db(whole, self.stored)
 
     def histogram(self, bins: int = 101, compressed: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Counts (bins,) and edges (bins + 1,) of the weights, symmetric around zero.
 
         `compressed`: of the decoded weights on the same edges. Raises StudioError without weights.
         """
-        if self.weight is None or self.encoding is None:
+        if self.weight is None:
             raise StudioError("the layer has no weights.", where=self.name)
         limit = float(np.abs(self.weight).max()) or 1.0
-        values = self.encoding.decode() if compressed else self.weight
+        values = self.stored if compressed else self.weight
         counts, edges = np.histogram(np.clip(values, -limit, limit), bins, (-limit, limit))
         return counts, edges
 

@@ -20,7 +20,7 @@ from studio.core.technique import Stage
 from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
-from studio.engine.resolve import canonical, check_model
+from studio.engine.resolve import canonical, check_model, is_factor
 from studio.engine.sensitivity import SensitivityTable, estimate, measure_layers
 from studio.network.network import Network
 from studio.session import autosave
@@ -105,17 +105,24 @@ class Session:
         return self._history.plan
 
     def set_step(self, layer: str, step: Step, gesture: object = None) -> None:
-        """Give a layer a step; changes with the same `gesture` (one drag) are one undo entry.
+        """Give a layer a step (a STRUCTURE one to its channel group); one `gesture` (a drag) is one undo entry.
 
         Raises Refused with the reason; the plan then stays as it was.
         """
-        name = self.graph.layer(layer).name
-        self.set_plan(self.plan.with_step(name, step), _label(step, name), gesture, focus=name)
+        name = self._name(layer)
+        self.set_plan(self._with_step(self.plan, name, step), _label(step, name), gesture, focus=name)
+
+    def _name(self, layer: str) -> str:
+        return layer if is_factor(layer, self.graph) else self.graph.layer(layer).name
+
+    def _with_step(self, plan: Plan, name: str, step: Step) -> Plan:
+        group = self.graph.layer(name).group if step.stage == Stage.STRUCTURE else None
+        return plan.with_group_step(group, step) if group else plan.with_step(name, step)
 
     def remove_step(self, layer: str, stage: Stage) -> None:
         """Switch a stage off on a layer, whatever the defaults say."""
-        name = self.graph.layer(layer).name
-        self.set_plan(self.plan.with_step(name, Step.off(stage.name)), f"{stage.name.lower()} off, {name}", focus=name)
+        name, step = self._name(layer), Step.off(stage.name)
+        self.set_plan(self._with_step(self.plan, name, step), f"{stage.name.lower()} off, {name}", focus=name)
 
     def set_float(self, layer: str) -> None:
         """Leave a layer in float: GRID off, pruning kept."""
@@ -130,7 +137,7 @@ class Session:
         """Give several layers a step as one undo entry."""
         plan = self.plan
         for layer in layers:
-            plan = plan.with_step(self.graph.layer(layer).name, step)
+            plan = self._with_step(plan, self._name(layer), step)
         self.set_plan(plan, _label(step, f"{len(layers)} layers"), gesture)
 
     def set_plan(self, plan: Plan, label: str, gesture: object = None, focus: str | None = None) -> None:
@@ -194,7 +201,7 @@ class Session:
 
     def effect(self, layer: str, stage: Stage) -> Effect:
         """What a step of a layer changes: the whole model with it minus without it, all else as set."""
-        without = self.plan.with_step(layer, Step.off(stage.name))
+        without = self._with_step(self.plan, layer, Step.off(stage.name))
         size = self.cost.flash_bytes - self.engine.cost(without).flash_bytes
         if self.engine.evaluator is None:
             return Effect(size, None, 0)

@@ -8,7 +8,7 @@ import pytest
 
 from studio.core.errors import PlanError, Refused
 from studio.core.plan import Plan, Step
-from studio.engine.resolve import canonical, check_model, resolve
+from studio.engine.resolve import canonical, check_model
 from studio.session import Session, demo
 
 
@@ -21,7 +21,7 @@ def session() -> Iterator[Session]:
 
 
 def keys(session: Session, plan: Plan) -> dict[str, tuple[str, ...]]:
-    return {n: w.keys for n, w in resolve(plan, session.graph, session.engine.weight_keys).work.items()}
+    return {n: w.keys for n, w in session.engine.work(plan).items()}
 
 
 def test_an_edit_changes_only_its_layer(session: Session) -> None:

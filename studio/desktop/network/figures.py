@@ -40,7 +40,7 @@ def row_of(session: Session, name: str) -> LayerRow:
     view = session.layer(name)
     steps = {step.stage: step for step in view.steps}
     grid, sparse = steps.get(Stage.GRID), steps.get(Stage.SPARSE)
-    zeros = float((view.encoding.decode() == 0).mean()) if view.encoding is not None and sparse else None
+    zeros = float((view.stored == 0).mean()) if sparse else None
     noise = view.sqnr_db
     return LayerRow(
         name, view.layer.detail.split(" · ")[0].split(", ")[0], view.layer.parameters, view.layer.macs, view.bytes,

@@ -16,6 +16,7 @@ from studio.desktop.network.figures import LayerRow, row_of
 
 if TYPE_CHECKING:
     from studio.session import Session
+    from studio.session.layer_view import LayerView
 
 BINS = 31
 DETAIL = 4
@@ -116,22 +117,28 @@ class Thumbnails(QObject):
 def make(session: Session, name: str) -> Thumbnail:
     """Thumbnail of one layer under the session's current plan."""
     view = session.layer(name)
-    assert view.encoding is not None
     before, edges = view.histogram(BINS * DETAIL)
     after, _ = view.histogram(BINS * DETAIL, compressed=True)
     small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
     scores = view.importance(CRITERION)
-    decoded = np.moveaxis(view.encoding.decode(), view.layer.channel_axis, 0)
-    silent = np.asarray(~decoded.reshape(len(decoded), -1).any(axis=1))
     peak = float(small.max()) or 1.0
-    dead = silent if len(silent) == len(scores) else np.zeros(len(scores), dtype=bool)
     return Thumbnail(
-        small / peak, np.minimum(small_after / peak, 1.0), scores / (float(scores.max()) or 1.0), dead, before, after,
+        small / peak, np.minimum(small_after / peak, 1.0), scores / (float(scores.max()) or 1.0), silent_channels(view), before, after,
         edges, grid_levels(view.encoding), row_of(session, name),
     )  # fmt: skip
 
 
-def grid_levels(encoding: Encoding) -> np.ndarray:
+def silent_channels(view: LayerView) -> np.ndarray:
+    """(channels,) True where the plan leaves no weight."""
+    assert view.weight is not None
+    channels = view.weight.shape[view.layer.channel_axis]
+    if view.encoding is None or view.encoding.shape != view.weight.shape:
+        return np.zeros(channels, dtype=bool)
+    decoded = np.moveaxis(view.encoding.decode(), view.layer.channel_axis, 0)
+    return np.asarray(~decoded.reshape(channels, -1).any(axis=1))
+
+
+def grid_levels(encoding: Encoding | None) -> np.ndarray:
     """Weight values that the grid of the widest channel can take; empty for float weights."""
     while isinstance(encoding, Sparse):
         encoding = encoding.values
