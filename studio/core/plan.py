@@ -112,6 +112,19 @@ class Plan:
         layers = {name: steps for name, steps in self.layers.items() if name != layer}
         return replace(self, layers={**layers, layer: own} if own else layers)
 
+    def without_stages(self, *stages: Stage) -> Plan:
+        """Return a plan without any step of these stages; explicit bits of tensors go with GRID."""
+        layers = {}
+        for name, own in self.layers.items():
+            kept = tuple(s for s in own if s.stage not in stages)
+            if kept or not own:
+                layers[name] = kept
+        kept = tuple(s for s in self.defaults if s.stage not in stages)
+        activations = Activations(calibration=self.activations.calibration)
+        return replace(
+            self, defaults=kept, layers=layers, activations=activations if Stage.GRID in stages else self.activations
+        )
+
     def _own(self, layer: str) -> Steps:
         """Own steps of a layer; `[]` in a plan means that every default is off."""
         own = self.layers.get(layer)

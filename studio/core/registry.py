@@ -1,7 +1,7 @@
 """The folder is the registry: `find("techniques", "quantize")` imports `studio.techniques.quantize`.
 
 Each module of these folders defines one object under the name in `OBJECTS`. Listing reads file
-names only and imports nothing.
+names only and imports nothing. Export formats are written with a dash: `onnx-float` is `onnx_float.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def names(kind: str) -> tuple[str, ...]:
     """Names of everything registered under `kind`, sorted; modules with a leading underscore are helpers."""
     folder = Path(__file__).resolve().parents[1].joinpath(*kind.split("."))
     modules = pkgutil.iter_modules([str(folder)])
-    return tuple(sorted(m.name for m in modules if not m.name.startswith("_")))
+    dash = "-" if kind == "export.targets" else "_"
+    return tuple(sorted(m.name.replace("_", dash) for m in modules if not m.name.startswith("_")))
 
 
 def find(kind: str, name: str) -> Any:
@@ -45,4 +46,4 @@ def find(kind: str, name: str) -> Any:
         near = difflib.get_close_matches(name, names(kind), 1)
         hint = f"Did you mean '{near[0]}'? " if near else ""
         raise PlanError(f"unknown {TITLES[kind]} '{name}'.", remedy=f"{hint}Known: {', '.join(names(kind))}.")
-    return getattr(importlib.import_module(f"studio.{kind}.{name}"), OBJECTS[kind])
+    return getattr(importlib.import_module(f"studio.{kind}.{name.replace('-', '_')}"), OBJECTS[kind])

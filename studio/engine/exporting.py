@@ -12,6 +12,7 @@ from studio.core import registry
 from studio.core.errors import DataError, Refused
 from studio.core.plan import Plan
 from studio.core.result import Result
+from studio.core.technique import Stage
 from studio.engine.attention_export import plan_attention
 from studio.engine.engine import FLOAT, Engine, Progress
 from studio.engine.verify import verify_file
@@ -25,12 +26,17 @@ Stop = Callable[[], bool]
 def stored(engine: Engine, plan: Plan, format: str) -> list[tuple[str, Stored | Refusal]]:
     """What one format would store and run for each weighted layer: the table shown before export."""
     target: Target = registry.find("export.targets", format)
-    program = engine.program(plan)
+    program = engine.program(plan_for(target, plan))
     return [
         (op.nodes[0], target.can(op, program, plan.export))
         for op in program.operations
         if op.weights is not None or op.weight is not None
     ]
+
+
+def plan_for(target: Target, plan: Plan) -> Plan:
+    """Return the part of a plan that a format stores: one in float has no grids and no codes."""
+    return plan.without_stages(Stage.GRID, Stage.CODE) if target.in_float else plan
 
 
 def export_plan(
@@ -64,16 +70,21 @@ def export_plan(
     folder = ExportFolder(out, force=force)
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
-    notes = {target.name: _notes(target, program, plan) for target in targets}
+    plans = {target.name: plan_for(target, plan) for target in targets}
+    programs = {name: engine.program(wanted) for name, wanted in plans.items()}
+    notes = {target.name: _notes(target, programs[target.name], plan) for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity))
-    previews = {t.name: engine.measure(plan, target=t.name, stop=stop, progress=progress) for t in targets}
+    previews = {n: engine.measure(p, target=n, stop=stop, progress=progress) for n, p in plans.items()}
     with folder:
         rows, contents = [], {}
         for target in targets:
-            content = contents[target.name] = target.write(program, description, dict(plan.export))
+            content = contents[target.name] = target.write(programs[target.name], description, dict(plan.export))
             path = folder.write(target.file_name, content)
-            verdict = verify_file(path, target, engine, plan, program, notes[target.name], progress=progress, stop=stop)
+            verdict = verify_file(
+                path, target, engine, plans[target.name], programs[target.name], notes[target.name],
+                progress=progress, stop=stop,
+            )  # fmt: skip
             rows.append({**verdict.row, "path": str(folder.place(target.file_name))})
         stage = attention and attention.write(
             folder, contents.get("onnx"), dataset.classes or (),

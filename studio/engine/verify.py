@@ -44,7 +44,7 @@ def verify_file(
     assert evaluator is not None
     expected = engine.outputs(plan, target=target.name, stop=stop, progress=progress)
     reference = engine.outputs(FLOAT, stop=stop, progress=progress)
-    with runtimes.open(path) as runner:
+    with target.open(path, program) as runner:
         found = _run(runner, engine, progress, stop)
         x = evaluator.dataset.batch(evaluator.indices(1))
         different = _different_tensors(runner, target, program, x)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 
+from studio.lowering import execute
+from studio.lowering.program import Program
 from studio.network.network import Network
 from studio.runtimes._base import timed
+
+Call = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 
 
 class TorchRunner:
     """One network; it has no integer tensors."""
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        self._network: Call = network
         self.name = f"torch {torch.__version__}"
         self.input_shape = network.input_shape
         self.preprocess: Mapping[str, Any] | None = None
@@ -46,3 +51,18 @@ class TorchRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close."""
+
+
+class ProgramRunner(TorchRunner):
+    """A program on tensors that were read from a file."""
+
+    def __init__(self, program: Program) -> None:
+        self._network = partial(_outputs, program)
+        self.name = f"torch {torch.__version__}"
+        self.input_shape = program.tensors[program.inputs[0]].shape
+        self.preprocess = None
+
+
+def _outputs(program: Program, x: torch.Tensor) -> list[torch.Tensor]:
+    values = execute.run_program(program, x)
+    return [values[name].float() for name in program.outputs]

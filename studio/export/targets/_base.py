@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from studio.core.encoding import Grid, Sparse
 from studio.lowering.program import Operation, Program
+from studio.runtimes._base import Runner
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Refusal:
 
 
 class Target(Protocol):
-    """One file in `studio/export/targets`, registered as `TARGET`."""
+    """One file in `studio/export/targets`, registered as `TARGET`.
+
+    `in_float`: the file holds the float network that the plan's rewrites and pruning make, without its grids.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     file_name: ClassVar[str]
     help: ClassVar[str]
+    in_float: ClassVar[bool]
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
         """What this format stores of an operation; pure."""
@@ -49,6 +55,9 @@ class Target(Protocol):
 
     def snippet(self, description: Mapping[str, Any]) -> str:
         """Return code that runs the file, ready to paste."""
+
+    def open(self, path: Path, program: Program) -> Runner:
+        """Open a written file in its real runtime; a file without a graph is run in the program's."""
 
 
 def wider(operation: Operation, container: str) -> str:

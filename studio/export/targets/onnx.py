@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from studio import runtimes
 from studio.export.targets._base import Refusal, Stored, wider
 from studio.lowering.program import Operation, Program
 
@@ -25,6 +27,7 @@ class OnnxTarget:
     title: ClassVar[str] = "ONNX QDQ int8"
     file_name: ClassVar[str] = "model.onnx"
     help: ClassVar[str] = "ONNX Runtime: uint8 activations, int8 weights per channel, int32 biases."
+    in_float: ClassVar[bool] = False
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
         """What lies in the file and what runs; wider activations are refused."""
@@ -57,6 +60,10 @@ class OnnxTarget:
         if _container(options) == "uint8":
             return None
         return RISK if saturation_risk(program) else None
+
+    def open(self, path: Path, program: Program) -> runtimes.Runner:
+        """Open in the file's own runtime."""
+        return runtimes.open(path)
 
     def snippet(self, description: Mapping[str, Any]) -> str:
         """Python that runs the file."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+from studio import runtimes
 from studio.export.targets._base import Refusal, Stored, weight_bytes, wider
 from studio.lowering.program import Operation, Program
 
@@ -19,6 +21,7 @@ class TfliteTarget:
     title: ClassVar[str] = "LiteRT int8"
     file_name: ClassVar[str] = "model.tflite"
     help: ClassVar[str] = "LiteRT (TensorFlow Lite) on phones and microcontrollers: int8 in and out, channels last."
+    in_float: ClassVar[bool] = False
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
         """What lies in the file and what runs."""
@@ -46,6 +49,10 @@ class TfliteTarget:
     def saturation_risk(self, program: Program, options: Mapping[str, Any]) -> str | None:
         """Return None: int8 x int8 products saturate on no processor."""
         return None
+
+    def open(self, path: Path, program: Program) -> runtimes.Runner:
+        """Open in the file's own runtime."""
+        return runtimes.open(path)
 
     def snippet(self, description: Mapping[str, Any]) -> str:
         """Python that runs the file."""
