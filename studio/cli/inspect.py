@@ -96,6 +96,8 @@ def _importance(session: Session, name: str) -> dict[str, Any]:
 
     found = {}
     for criterion in registry.names("criteria"):
+        if "measurement" in registry.find("criteria", criterion).needs:
+            continue  # minutes on a large network: the verb `sensitivity` gives it
         try:
             scores = session.layer(name).importance(criterion)
         except StudioError:

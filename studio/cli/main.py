@@ -16,6 +16,7 @@ VERBS = {
     "demo": "the main job on the bundled demo: load, plan, preview, export, verify",
     "inspect": "layers, weights and importance of a model",
     "evaluate": "run a model or an exported file in its real runtime",
+    "sensitivity": "measure what each layer costs when it alone is compressed",
     "compress": "apply a plan, export, re-read and run each file",
     "attend": "selective attention on frames, beside its baselines",
     "techniques": "list compression techniques and their settings",

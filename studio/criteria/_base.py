@@ -19,6 +19,7 @@ class ChannelStatistics:
     zeros: np.ndarray | None = None  # (out,) share of exact zeros in A[:, c]
     count: int = 0  # samples seen
     threshold: float | None = None  # of |w| over the whole network, for `magnitude`
+    drop: float | None = None  # measured loss of the metric when the layer alone is compressed, for `sensitivity`
 
 
 class Criterion(Protocol):
@@ -27,7 +28,7 @@ class Criterion(Protocol):
     name: ClassVar[str]
     title: ClassVar[str]
     help: ClassVar[str]
-    needs: ClassVar[frozenset[str]]  # of {"activations", "labels"}
+    needs: ClassVar[frozenset[str]]  # of {"activations", "labels", "measurement"}
     scores_weights: ClassVar[bool]
 
     def refuses(self, layer: Layer) -> str | None:

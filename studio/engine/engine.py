@@ -23,6 +23,7 @@ from studio.engine.evaluator import CHUNK, Evaluator
 from studio.engine.ranges import tensor_range
 from studio.engine.resolve import LayerWork, Resolved, Skipped, encode_work, resolve
 from studio.engine.score import Metric, choose, score
+from studio.engine.sensitivity import layer_drop
 from studio.engine.statistics import Statistics, collect
 from studio.engine.variant import Rewriter, Variant, variant_of
 from studio.lowering import lower
@@ -179,6 +180,8 @@ class Engine:
         weight = np.moveaxis(self.base.encoder.dense[layer.name].values, layer.channel_axis, 0)
         if "activations" in found.needs:
             statistics = self.statistics(calibration).channels(layer.name)
+        elif "measurement" in found.needs:
+            statistics = ChannelStatistics(drop=layer_drop(self, layer.name))
         else:
             statistics = ChannelStatistics(threshold=self._median)
         scores: np.ndarray = found.channels(weight, statistics)

@@ -24,6 +24,8 @@ CASES: dict[str, Callable[[], Step]] = {
     "int4": lambda: Step("quantize", weight_bits=4),
     "pruned 50 %": lambda: Step("prune_weights", amount=0.5),
 }
+"""Techniques and strengths of the heat map."""
+MODES = ("alone", "spared")
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ def measure_layers(
     known: SensitivityTable | None = None,
     *,
     cases: tuple[str, ...] = tuple(CASES),
+    layers: tuple[str, ...] | None = None,
+    modes: tuple[str, ...] = MODES,
     chunks: int = CHUNKS,
     stop: Callable[[], bool] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[SensitivityTable]:
-    """Measure every layer under every case, alone and spared; yields the table as it grows.
+    """Measure every layer (or those named) under every case, alone and spared; yields the table as it grows.
 
     Rows of `known` are kept, so that an interrupted measurement goes on where it was. Raises
     Cancelled when `stop()` says so.
@@ -90,16 +94,28 @@ def measure_layers(
     base = engine.measure(Plan(), chunks, stop=stop)
     rows = list(known.rows) if known else []
     done = {(row.layer, row.case, row.mode) for row in rows}
-    todo = [(layer.name, case) for case in cases for layer in engine.graph.weighted]
+    names = [layer.name for layer in engine.graph.weighted] if layers is None else layers
+    todo = [(name, case) for case in cases for name in names]
     for i, (layer, case) in enumerate(todo):
         if progress:
             progress("Measuring each layer's share", i, len(todo))
-        for mode in ("alone", "spared"):
+        for mode in modes:
             if (layer, case, mode) not in done:
                 with suppress(Refused):  # a layer that cannot take the step has no share
                     rows.append(_row(engine, layer, case, mode, base, chunks, stop))
         assert base.value is not None
         yield SensitivityTable(base.metric, base.value, base.samples, tuple(rows))
+
+
+def layer_drop(engine: Engine, layer: str) -> float:
+    """Mean loss of the metric, as a fraction, over all cases when a layer alone is compressed; 0 where it gains.
+
+    Raises DataError without evaluation data.
+    """
+    rows: tuple[SensitivityRow, ...] = ()
+    for table in measure_layers(engine, layers=(layer,), modes=("alone",)):
+        rows = table.rows
+    return max(0.0, -sum(row.delta for row in rows) / len(rows)) if rows else 0.0
 
 
 def _row(

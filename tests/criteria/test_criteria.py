@@ -41,7 +41,7 @@ def test_all_criteria_are_registered() -> None:
     for name in NAMES:
         criterion = registry.find("criteria", name)
         assert criterion.name == name
-        assert criterion.needs <= {"activations", "labels"}
+        assert criterion.needs <= {"activations", "labels", "measurement"}
         assert criterion.title
         assert criterion.help.endswith(".")
 
@@ -162,3 +162,11 @@ def test_criteria_never_depend_on_the_order_of_places() -> None:
     for name, pair in itertools.product(("l1", "l2", "magnitude", "similarity"), [(w, turned)]):
         criterion = registry.find("criteria", name)
         assert criterion.channels(pair[0]) == pytest.approx(criterion.channels(pair[1]))
+
+
+def test_sensitivity_is_one_score_for_all_channels_and_needs_a_measurement() -> None:
+    criterion = registry.find("criteria", "sensitivity")
+    w = weight((6, 3, 3, 3))
+    assert criterion.channels(w, ChannelStatistics(drop=0.25)).tolist() == [0.25] * 6
+    with pytest.raises(ValueError, match="measurement"):
+        criterion.channels(w, ChannelStatistics())

@@ -150,3 +150,19 @@ def test_an_export_folder_is_replaced_but_strange_files_are_not(
     assert (out / "model.tflite").exists()
     assert compress(capsys, out, "--preset", "int8", "--format", "onnx", "--force")[0] == 0
     assert (out / "thesis.txt").read_text() == "mine"
+
+
+def test_sensitivity_of_each_layer_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("sensitivity", demo("parts.onnx"), "--data", demo("crops_test.npz"), "--samples", 100)
+    code, out, _ = call(capsys, *arguments, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found.keys() == {"metric", "base", "samples", "rows"}
+    assert (found["metric"], found["samples"]) == ("top1", 100)
+    keys = {"layer", "technique", "settings", "value", "delta", "interval", "bytes"}
+    assert all(row.keys() == keys for row in found["rows"])
+    assert all(row["delta"] == pytest.approx(row["value"] - found["base"]) for row in found["rows"])
+    layers = {row["layer"] for row in found["rows"]}
+    code, out, _ = call(capsys, *arguments)
+    assert code == 0
+    assert all(layer in out for layer in layers)
