@@ -1,4 +1,4 @@
-"""Bits and bytes of packed weights: integers of 1 to 8 bits without gaps, short counts, a careful reader."""
+"""Bits and bytes of packed weights: integers of 0 to 8 bits without gaps, short counts, a careful reader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def packed_size(count: int, width: int) -> int:
 def pack_integers(values: np.ndarray, width: int) -> bytes:
     """Integers at `width` bits each, lowest bit first, the last byte filled with zeros.
 
-    values: (n,) of any integer type; only the low `width` (1..8) bits of each are stored.
+    values: (n,) of any integer type; only the low `width` (0..8) bits of each are stored.
     Eight values always fill `width` whole bytes, so each eight are put into one 64-bit word.
     """
     groups = -(-len(values) // 8)
@@ -83,6 +83,10 @@ class Reader:
         """Bytes not read yet."""
         return len(self._content) - self._place
 
+    def peek(self) -> memoryview:
+        """All that is left, without moving on."""
+        return self._content[self._place :]
+
     def take(self, count: int) -> memoryview:
         """Return the next `count` bytes, without copying them."""
         if count > self.left:
@@ -121,6 +125,13 @@ class Reader:
     def floats(self, count: int) -> np.ndarray:
         """(count,) float32, a copy."""
         return np.frombuffer(self.take(4 * count), "<f4").astype(np.float32)
+
+    def scales(self, count: int) -> np.ndarray:
+        """(count,) float32, all of them positive numbers."""
+        scale = self.floats(count)
+        if not (np.isfinite(scale) & (scale > 0)).all():
+            raise damaged("a scale is not a positive number")
+        return scale
 
     def integers(self, count: int, width: int) -> np.ndarray:
         """(count,) uint8 of `width` bits each."""

@@ -6,15 +6,19 @@ of N:M and of 1x4 blocks). Groups are numbered in C order of the shape without t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from studio.core import gaps
 from studio.core.packing import Reader, damaged, pack_count, pack_integers, packed_size
 
 GROUP = 4
 BITMAP = 0
 GAP_WIDTHS = range(3, 9)
+CODED_GAPS, EVERY = 9, 10
+"""Forms of Huffman-coded weights only: coded distances (`gaps`), and no mask at all."""
 PATTERN_BITS = {1: 2, 2: 3}  # N of N:4 -> bits that tell the 4 or 6 possible sets of places apart
 
 _PLACES = {n: [p for p in range(16) if p.bit_count() == n] for n in PATTERN_BITS}
@@ -34,7 +38,8 @@ class Form:
     """How a mask is stored.
 
     `axis`: None = weight by weight, else groups of four along this axis. `code`: 0 = one bit each,
-    1 or 2 = places of N in each group of four, 3..8 = distances between kept ones, of so many bits.
+    1 or 2 = places of N in each group of four, 3..8 = distances between kept ones, of so many bits,
+    9 = coded distances, 10 = every weight has a value.
     """
 
     code: int
@@ -46,31 +51,56 @@ class Form:
         return self.code | (0 if self.axis is None else self.axis + 1) << 4
 
     @classmethod
-    def from_byte(cls, value: int, shape: tuple[int, ...]) -> Form:
-        """Raise FileError for what no mask of this shape can have."""
+    def from_byte(cls, value: int, shape: tuple[int, ...], coded: bool, fills: bool) -> Form:
+        """Raise FileError for what no mask of this shape can have.
+
+        `coded`: of Huffman-coded weights; `fills`: there is a code for zeros that stand beside kept weights.
+        """
         code, axis = value & 15, (value >> 4) - 1
-        if code > max(GAP_WIDTHS) or axis >= len(shape) or (axis < 0 and code in PATTERN_BITS):
+        if code > (EVERY if coded else max(GAP_WIDTHS)) or axis >= len(shape) or (axis < 0 and code in PATTERN_BITS):
             raise damaged(f"unknown form {value} of a mask")
+        if axis >= 0 and (not fills or code == EVERY):
+            raise damaged("groups of four without a code for zero")
         if axis >= 0 and shape[axis] % GROUP:
             raise damaged(f"{shape[axis]} channels in groups of four")
         return cls(code, axis if axis >= 0 else None)
 
 
-def choose(kept: np.ndarray, value_bits: int) -> tuple[Form, int]:
+def choose(kept: np.ndarray, value_bits: int, fills: bool = True) -> tuple[Form, int]:
     """Smallest form of a mask and the bytes of mask and values together.
 
-    kept: bool of the weight's shape; value_bits: bits of one stored value. The result never grows
-    when fewer weights are kept.
+    kept: bool of the weight's shape; value_bits: bits of one stored value; `fills`: a pruned weight may
+    be stored as zero. The result never grows when fewer weights are kept.
     """
-    units: list[tuple[int | None, np.ndarray, int]] = [(None, kept.reshape(-1).view(np.uint8), 1)]
-    for axis in range(min(kept.ndim, 2)):
-        if kept.shape[axis] and kept.shape[axis] % GROUP == 0:
-            units.append((axis, _sums(kept, axis), GROUP))
     sizes: list[tuple[int, Form]] = []
-    for unit in units:
-        sizes += _candidates(*unit, value_bits)
+    for axis, sums in _units(kept, fills):
+        sizes += _candidates(axis, sums, 1 if axis is None else GROUP, value_bits)
     best = min(sizes, key=lambda found: found[0])
     return best[1], best[0]
+
+
+def units(kept: np.ndarray, fills: bool = True) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Weights one by one, and in groups of four along each axis where they come in fours: (axis, bool of the units)."""
+    for axis, sums in _units(kept, fills):
+        yield axis, sums != 0
+
+
+def _units(kept: np.ndarray, fills: bool) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Axis and the number of kept weights in each unit, uint8."""
+    yield None, np.ascontiguousarray(kept).reshape(-1).view(np.uint8)
+    for axis in range(min(kept.ndim, 2) if fills else 0):
+        if kept.shape[axis] and kept.shape[axis] % GROUP == 0:
+            yield axis, _sums(kept, axis)
+
+
+def sizes(kept: np.ndarray, form: Form) -> tuple[int, int]:
+    """Values that a form stores, and bytes of its mask (0 for coded distances, which know it themselves)."""
+    if form.code == EVERY:
+        return kept.size, 0
+    mask, stored = (b"", None) if form.code == CODED_GAPS else write(kept, form)
+    if stored is not None:
+        return int(np.count_nonzero(stored)), len(mask)
+    return int(np.count_nonzero(flags(kept, form))) * (1 if form.axis is None else GROUP), 0
 
 
 def _candidates(axis: int | None, sums: np.ndarray, size: int, value_bits: int) -> list[tuple[int, Form]]:
@@ -94,22 +124,25 @@ def _candidates(axis: int | None, sums: np.ndarray, size: int, value_bits: int) 
 def write(kept: np.ndarray, form: Form) -> tuple[bytes, np.ndarray]:
     """Bytes of the mask, and which places of `arrange(weight, form)` have a stored value (bool)."""
     units = arrange(kept, form)
+    if form.code == EVERY:
+        return b"", np.ones(units.shape, np.bool_)
     if form.code in PATTERN_BITS:
         present = units @ np.array([1, 2, 4, 8], np.uint8)
         chosen = _FILLED[form.code][present]
         return pack_integers(chosen, PATTERN_BITS[form.code]), _spread(chosen, form.code)
-    flags = units.any(axis=1)
-    stored = np.repeat(flags, units.shape[1]).reshape(units.shape)
+    kept_units = flags(kept, form)
+    stored = spread(kept_units, form)
     if form.code == BITMAP:
-        return np.packbits(flags, bitorder="little").tobytes(), stored
-    symbols = _symbols(_gaps(np.flatnonzero(flags)), form.code)
+        return np.packbits(kept_units, bitorder="little").tobytes(), stored
+    symbols = _symbols(_gaps(np.flatnonzero(kept_units)), form.code)
     return pack_count(len(symbols)) + pack_integers(symbols, form.code), stored
 
 
 def read(reader: Reader, shape: tuple[int, ...], form: Form) -> np.ndarray:
     """Inverse of `write`: which places of `arrange(weight, form)` have a stored value (bool)."""
-    size = 1 if form.axis is None else GROUP
-    count = int(np.prod(shape, dtype=np.int64)) // size
+    count = int(np.prod(shape, dtype=np.int64)) // (1 if form.axis is None else GROUP)
+    if form.code == EVERY:
+        return np.ones((count, 1), np.bool_)
     if form.code in PATTERN_BITS:
         chosen = reader.integers(count, PATTERN_BITS[form.code])
         if chosen.size and chosen.max() >= len(_PLACES[form.code]):
@@ -117,10 +150,21 @@ def read(reader: Reader, shape: tuple[int, ...], form: Form) -> np.ndarray:
         return _spread(chosen, form.code)
     if form.code == BITMAP:
         content = np.frombuffer(reader.take(packed_size(count, 1)), np.uint8)
-        flags = np.unpackbits(content, count=count, bitorder="little").view(np.bool_)
+        units = np.unpackbits(content, count=count, bitorder="little").view(np.bool_)
     else:
-        flags = _flags(reader, count, form.code)
-    return np.repeat(flags, size).reshape(count, size)
+        units = gaps.read(reader, count) if form.code == CODED_GAPS else _flags(reader, count, form.code)
+    return spread(units, form)
+
+
+def flags(kept: np.ndarray, form: Form) -> np.ndarray:
+    """Which units of a mask hold a kept weight: (n,) bool."""
+    return np.asarray(arrange(kept, form).any(axis=1))
+
+
+def spread(units: np.ndarray, form: Form) -> np.ndarray:
+    """Kept units (n,) -> places with a value in `arrange(weight, form)`: (n, 1) or (n, 4) bool."""
+    size = 1 if form.axis is None else GROUP
+    return np.repeat(units, size).reshape(len(units), size)
 
 
 def arrange(weight: np.ndarray, form: Form) -> np.ndarray:

@@ -12,30 +12,64 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from studio.core.encoding import Dense, Encoding, Grid, Sparse, levels, unpack
+from studio.core.encoding import Codebook, Coded, Dense, Encoding, Grid, Sparse, innermost, levels, unpack
+from studio.core.encoding_values import POWER_WIDTHS
 from studio.core.errors import FileError
 
-SHAPES = st.sampled_from([(1, 1), (3, 5), (8, 4), (4, 8, 3), (6, 4, 3, 3), (8, 1, 3, 3), (2, 12, 1, 1), (0, 4), (5,)])
+SHAPES = st.sampled_from(
+    [(1, 1), (3, 5), (8, 4), (16, 40), (4, 8, 3), (6, 4, 3, 3), (8, 1, 3, 3), (2, 12, 1, 1), (0, 4), (5,)]
+)
+
+
+@st.composite
+def grids(draw: st.DrawFn, shape: tuple[int, ...]) -> Grid:
+    """Uniform, binary or power-of-two; scales per tensor, per channel or per group of inputs."""
+    power = draw(st.booleans())
+    width = draw(st.sampled_from(POWER_WIDTHS) if power else st.integers(1, 8))
+    if power:
+        sizes = [2**k for k in range(levels(width))]
+        possible = [0, *sizes, *(-size for size in sizes)]
+    else:
+        possible = [q for q in range(-levels(width), levels(width) + 1) if q or width > 1]
+    q = draw(hnp.arrays(np.int8, shape, elements=st.sampled_from(possible)))
+    axis = draw(st.sampled_from([None, *range(min(2, len(shape)))]))
+    group = draw(st.sampled_from([None, 1, 3, 32])) if axis is not None and len(shape) > 1 else None
+    count = (1,) if axis is None else (shape[axis],)
+    count += () if group is None or axis is None else (-(-shape[1 - axis] // group),)
+    scale = draw(hnp.arrays(np.float32, count, elements=st.floats(2**-20, 2**20, width=32)))
+    return Grid(q, scale, axis, width, power, group)
+
+
+@st.composite
+def codebooks(draw: st.DrawFn, shape: tuple[int, ...]) -> Codebook:
+    """With and without a zero, one or several tables, 8, 16 or 32 bits a centroid."""
+    width, axis = draw(st.integers(1, 8)), draw(st.integers(0, min(1, len(shape) - 1)))
+    entries = draw(st.integers(1, 2**width))
+    block = draw(st.sampled_from([0, 1, 3]))
+    blocks = 1 if block == 0 else max(1, -(-shape[axis] // block))
+    generator = np.random.default_rng(draw(st.integers(0, 99)))
+    kind = draw(st.sampled_from([np.int8, np.int16, np.float32]))
+    centroids = generator.integers(-127, 128, (blocks, entries)).astype(kind)
+    if draw(st.booleans()):
+        centroids[:, 0] = 0
+    scale = None if kind is np.float32 else generator.random(blocks).astype(np.float32) + np.float32(0.01)
+    indices = (entries * generator.random(shape) ** draw(st.sampled_from([1, 6]))).astype(np.uint8)
+    return Codebook(indices, centroids, scale, width, axis, block)
 
 
 @st.composite
 def encodings(draw: st.DrawFn) -> Encoding:
     shape = draw(SHAPES)
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["dense", "grid", "codebook"]))
+    if kind == "dense":
         values: Encoding = Dense(draw(hnp.arrays(np.float32, shape, elements=st.floats(width=32, allow_nan=False))))
     else:
-        width = draw(st.integers(2, 8))
-        most = levels(width)
-        q = draw(hnp.arrays(np.int8, shape, elements=st.integers(-most, most)))
-        axis = draw(st.sampled_from([None, *range(min(2, len(shape)))]))
-        count = 1 if axis is None else shape[axis]
-        scale = draw(hnp.arrays(np.float32, (count,), elements=st.floats(2**-20, 2**20, width=32)))
-        values = Grid(q, scale, axis, width)
-    if not draw(st.booleans()):
-        return values
-    density = draw(st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.8, 1.0]))
-    generator = np.random.default_rng(draw(st.integers(0, 99)))
-    return Sparse(generator.random(shape) < density, values)
+        values = draw(grids(shape) if kind == "grid" else codebooks(shape))
+    if draw(st.booleans()):
+        density = draw(st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.8, 1.0]))
+        generator = np.random.default_rng(draw(st.integers(0, 99)))
+        values = Sparse(generator.random(shape) < density, values)
+    return Coded(values) if draw(st.booleans()) else values
 
 
 def same(a: Encoding, b: Encoding) -> bool:
@@ -159,11 +193,20 @@ def test_grid_decodes_one_product_a_weight() -> None:
     assert columns.decode()[:, 0].tolist() == [0.5, 1.5]
 
 
+RARE = np.random.default_rng(5).integers(0, 256, (20, 30), np.uint8)
 SMALL = [
     Dense(np.array([[1.5, -2.0]], np.float32)),
     Grid(np.array([[1, -1, 0, 1]], np.int8), np.ones(1, np.float32), 0, 2),
     Sparse(np.arange(64).reshape(4, 16) % 9 == 0, Grid(np.ones((4, 16), np.int8), np.ones(4, np.float32), 0, 3)),
     Sparse(pattern("2:4")[:1], Grid(np.ones((1, 16, 3, 3), np.int8), np.ones(1, np.float32), None, 2)),
+    Grid(np.array([[1, -1, -1, 1]], np.int8), np.ones(1, np.float32), 0, 1),
+    Grid(np.array([[1, -64, 0, 8]], np.int8), np.ones((1, 2), np.float32), 0, 4, True, 2),
+    Codebook(np.array([[2, 0], [1, 1]], np.uint8), np.array([[0, 5, -9]], np.int8), np.ones(1, np.float32), 2),
+    Codebook(np.array([[1, 0], [1, 1]], np.uint8), np.array([[1, 2], [3, 4]], np.float32), None, 1, 0, 1),
+    Coded(Sparse(RARE < 40, Codebook(RARE % 4 % 3, np.array([[0, 5, -9]], np.int8), np.ones(1, np.float32), 2))),
+    Coded(Grid((RARE < 50).astype(np.int8) * 3, np.ones(1, np.float32), None, 4)),
+    Coded(Sparse(pattern("1x4"), Grid(np.full((8, 16, 3, 3), 3, np.int8), np.ones(1, np.float32), None, 8))),
+    Coded(Sparse(RARE < 1, Dense(np.ones(RARE.shape, np.float32)))),
 ]
 
 
@@ -216,11 +259,78 @@ def test_a_few_bytes_cannot_claim_a_huge_layer() -> None:
         unpack(body + zlib.crc32(body).to_bytes(4, "little"))
 
 
+def test_a_few_bytes_cannot_keep_a_decoder_busy() -> None:
+    # A million weights that cost no bit, since there is one symbol alone: read in no time, and known as strange.
+    body = bytes([3 | 48, 2, *[0x80, 0x08] * 2, 1 | 16, 0, 0, 1, 0, 0, 128, 63, 7, 9, 10, 0, 1])
+    content = body + zlib.crc32(body).to_bytes(4, "little")
+    start = time.process_time()
+    assert unpack(content).decode().tolist()[1023][1023] == 7
+    assert time.process_time() - start < 1
+    with pytest.raises(FileError, match="more than"):
+        unpack(content, limit=1000)
+
+
 def test_scales_that_are_no_positive_numbers_are_refused() -> None:
     for scale in (0.0, -1.0, np.nan, np.inf):
         content = Grid(np.ones((2, 2), np.int8), np.full(1, scale, np.float32), None, 8).pack()
         with pytest.raises(FileError, match="scale"):
             unpack(content)
+
+
+def test_binary_powers_of_two_and_groups_decode_by_hand() -> None:
+    scale = np.array([0.5], np.float32)
+    assert Grid(np.array([[1, -1]], np.int8), scale, None, 1).decode().tolist() == [[0.5, -0.5]]
+    assert Grid(np.array([[64, 0, -2]], np.int8), scale, None, 4, True).decode().tolist() == [[32.0, 0.0, -1.0]]
+    two = Grid(np.ones((2, 5), np.int8), np.array([[1, 2], [4, 8]], np.float32), 0, 8, group=3)
+    assert two.decode().tolist() == [[1, 1, 1, 2, 2], [4, 4, 4, 8, 8]]
+    turned = Grid(np.ones((5, 2, 1), np.int8), two.scale, 1, 8, group=3)
+    assert turned.decode()[..., 0].T.tolist() == two.decode().tolist()
+
+
+def test_bytes_of_binary_powers_of_two_and_groups_by_hand() -> None:
+    one, crc = np.ones(1, np.float32), 4
+    assert Grid(np.ones((3, 6), np.int8), one, None, 1).bits() == 8 * (head(2, 1) + 3 + crc)  # 18 bits
+    assert Grid(np.ones((3, 6), np.int8), one, None, 3, True).bits() == 8 * (head(2, 1) + 7 + crc)  # 54 bits
+    grouped = Grid(np.ones((3, 6), np.int8), np.ones((3, 2), np.float32), 0, 4, group=4)
+    assert grouped.bits() == 8 * (head(2, 6) + 1 + 9 + crc)
+
+
+def test_a_codebook_decodes_by_hand() -> None:
+    indices = np.array([[0, 1], [1, 0], [2, 1]], np.uint8)
+    integers = np.array([[0, 10, -7], [3, 1, 2]], np.int8)
+    one = Codebook(indices, integers[:1], np.array([0.5], np.float32), 2)
+    assert one.decode().tolist() == [[0, 5], [5, 0], [-3.5, 5]]
+    blocks = Codebook(indices, integers, np.array([0.5, 2], np.float32), 2, 0, 2)  # channels 0 and 1; channel 2
+    assert blocks.decode().tolist() == [[0, 5], [5, 0], [4, 2]]
+    turned = Codebook(indices.T.copy(), integers.astype(np.float32), None, 2, 1, 2)
+    assert turned.decode().T.tolist() == [[0, 10], [10, 0], [2, 1]]
+    # kind, rank, two lengths, width, axis, block, entries, scale, three centroids, 12 bits, CRC-32
+    assert one.bits() == 8 * (1 + 1 + 2 + 1 + 1 + 1 + 1 + 4 + 3 + 2 + 4)
+
+
+def test_size_of_coded_indices_by_hand() -> None:
+    # 800 x 0, 100 x 1, 60 x 2, 40 x 3: lengths 1, 2, 3, 3 -> 800 + 200 + 180 + 120 = 1300 bits; the table: 4 halves.
+    indices = np.repeat(np.array([0, 1, 2, 3], np.uint8), [800, 100, 60, 40]).reshape(40, 25)
+    book = Codebook(indices, np.array([[9, 1, 2, 3]], np.int8), np.ones(1, np.float32), 2)
+    before = 1 + 1 + 2 + 4 + 4 + 4
+    assert book.bits() == 8 * (before + 250 + 4)
+    assert Coded(book).bits() == 8 * (before + 1 + (1 + 2) + 163 + 4)
+    assert same(unpack(Coded(book).pack()), book)
+
+
+@settings(max_examples=200, deadline=None)
+@given(encodings())
+def test_coding_never_costs_a_byte(encoding: Encoding) -> None:
+    if not isinstance(encoding, Coded):
+        assert Coded(encoding).bits() <= encoding.bits()
+        assert same(Coded(encoding), encoding)
+        assert innermost(Coded(encoding)) is innermost(encoding)
+
+
+def test_random_values_stay_as_they_are() -> None:
+    q = np.random.default_rng(0).integers(-127, 128, (64, 64)).astype(np.int8)
+    grid = Grid(q, np.ones(1, np.float32), None, 8)
+    assert Coded(grid).pack() == grid.pack()
 
 
 def test_what_no_encoding_can_be_is_a_programmers_mistake() -> None:
@@ -235,6 +345,18 @@ def test_what_no_encoding_can_be_is_a_programmers_mistake() -> None:
         Sparse(np.ones((2, 3), np.bool_), Grid(q, one, None, 8))
     with pytest.raises(TypeError, match="Sparse"):
         Sparse(q > 0, Sparse(q > 0, Grid(q, one, None, 8)))
+    with pytest.raises(TypeError, match="Coded"):
+        Coded(Coded(Grid(q, one, None, 8)))
+    with pytest.raises(ValueError, match="outside 1 bits"):
+        Grid(0 * q, one, None, 1)
+    with pytest.raises(ValueError, match="outside 4 bits"):
+        Grid(3 * q, one, None, 4, True)
+    with pytest.raises(ValueError, match="scales"):
+        Grid(q, one, None, 4, group=32)
+    with pytest.raises(ValueError, match="indices"):
+        Codebook(np.full((2, 2), 2, np.uint8), np.zeros((1, 2), np.int8), one, 4)
+    with pytest.raises(ValueError, match="scale"):
+        Codebook(np.zeros((2, 2), np.uint8), np.zeros((1, 2), np.int8), None, 4)
 
 
 def test_a_million_weights_are_packed_and_counted_quickly() -> None:
@@ -252,6 +374,26 @@ def test_a_million_weights_are_packed_and_counted_quickly() -> None:
         packed.append(time.process_time() - middle)
     assert min(counted) < 0.03  # about 0.01 measured
     assert min(packed) < 0.15  # about 0.03 measured
+
+
+def test_a_million_coded_weights_are_counted_and_read_quickly() -> None:
+    generator = np.random.default_rng(0)
+    book = Codebook(
+        generator.binomial(15, 0.4, (1024, 1024)).astype(np.uint8),
+        np.arange(16, dtype=np.int8)[None],
+        np.ones(1, np.float32),
+        4,
+    )
+    encoding = Coded(Sparse(generator.random(book.shape) < 0.3, book))
+    start = time.process_time()
+    encoding.bits()
+    counted = time.process_time()
+    content = encoding.pack()
+    packed = time.process_time()
+    assert same(unpack(content), encoding)
+    assert counted - start < 0.2  # about 0.03 measured
+    assert packed - counted < 1
+    assert time.process_time() - packed < 3
 
 
 def test_share_of_a_bitmap() -> None:
