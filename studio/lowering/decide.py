@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from studio.core.encoding import Encoding, Grid, Sparse
+from studio.core.encoding import Encoding
 from studio.core.graph import WEIGHTED
 from studio.lowering import forms
+from studio.lowering.integers import on_grid
 from studio.lowering.units import Unit
 
 FLOAT_BITS = 32
@@ -20,7 +21,7 @@ def integer_units(
 ) -> frozenset[str]:
     """Outputs of the units that compute on integers.
 
-    A weighted unit does where its encoding is a Grid and neither its output nor what it reads is
+    A weighted unit does where its encoding is a Grid or an int8 Codebook and neither its output nor what it reads is
     explicitly 32 bits; a weightless one where it has an integer form, reads at least one integer
     tensor and its output is not explicitly 32 bits; one that only moves values also where all that
     reads it does, so that the network's input is quantized first.
@@ -44,11 +45,6 @@ def integer_units(
             if movable and readers and readers <= found:
                 found.add(unit.output)
     return frozenset(found)
-
-
-def on_grid(encoding: Encoding | None) -> bool:
-    """True for weights that are integers with a scale: a Grid, also one under a mask."""
-    return isinstance(encoding, Grid) or (isinstance(encoding, Sparse) and on_grid(encoding.values))
 
 
 def _is_float(unit: Unit, bits: Mapping[str, int | None]) -> bool:

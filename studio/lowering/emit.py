@@ -76,7 +76,8 @@ class Emitter:
             weights = integers.make(self._encodings[node.name], floats, source, target)
         return Operation(
             kind, tuple(n.name for n in unit.nodes), inputs, unit.output, True,
-            settings=node.operator.settings(), weights=weights, constants=_constants(node.operator),
+            settings=node.operator.settings(), weights=weights,
+            encoding=None if weights is None else self._encodings[node.name], constants=_constants(node.operator),
             clamp=formats.clamp(bounds, target), bounds=bounds, operator=node.operator, output_format=target,
             listed=listed.is_listed(kind, node.operator) or unit.output in self._chosen.unreconciled,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from studio.core.encoding import Encoding, Grid, Sparse
+from studio.core.encoding import Codebook, Coded, Encoding, Grid, Sparse, Values, innermost
 from studio.lowering.program import IntegerWeights, TensorFormat
 
 BIAS_LIMIT = 2**30
@@ -23,7 +23,7 @@ def make(
 ) -> IntegerWeights:  # fmt: skip
     """Integers of a layer that reads `source` and writes `target`; the same object for the same question.
 
-    encoding: Grid, or Sparse over Grid, output channels on axis 0; bias: (channels,) float32 or None.
+    encoding: as `on_grid` says, output channels on axis 0; bias: (channels,) float32 or None.
     """
     known = _cache.setdefault(encoding, {})
     key = (source.scale, target.scale, None if bias is None else bias.tobytes())
@@ -49,13 +49,31 @@ def largest_product(encoding: Encoding, source: TensorFormat) -> float:
     return float(np.float32(source.scale) * scale.max())
 
 
-def grid(encoding: Encoding) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Integers int8 with masked places zero, scales float32 one a channel, and the Grid itself."""
+def on_grid(encoding: Encoding | None) -> bool:
+    """True for weights that are int8 with one scale a channel: also under a mask or a code.
+
+    A Grid with groups of inputs has several scales a channel, a Codebook of float32 or 16 bits no int8.
+    """
+    if encoding is None:
+        return False
+    inner = innermost(encoding)
+    if isinstance(inner, Codebook):
+        return inner.centroids.dtype == np.int8
+    return isinstance(inner, Grid) and inner.group is None
+
+
+def grid(encoding: Encoding) -> tuple[np.ndarray, np.ndarray, Values]:
+    """Integers int8 with masked places zero, scales float32 one a channel, and the Grid or Codebook itself."""
+    if isinstance(encoding, Coded):
+        return grid(encoding.inner)
     if isinstance(encoding, Sparse):
         q, scale, inner = grid(encoding.values)
         return np.where(encoding.mask, q, np.int8(0)), scale, inner
-    if not isinstance(encoding, Grid):
+    if not on_grid(encoding):
         raise TypeError(f"only weights on a grid have integers, not {type(encoding).__name__}")
+    if isinstance(encoding, Codebook) and encoding.scale is not None:
+        return encoding.look_up(encoding.centroids), encoding.scale[encoding.block_of_channel], encoding
+    assert isinstance(encoding, Grid)
     channels = encoding.q.shape[0]
     return encoding.q, np.broadcast_to(encoding.scale.astype(np.float32).reshape(-1), (channels,)), encoding
 
@@ -71,8 +89,8 @@ def _make(encoding: Encoding, bias: np.ndarray | None, s_in: np.float32, s_out: 
         scale=np.ascontiguousarray(scale, dtype=np.float32),
         bias=stored,
         multiplier=product / s_out,
-        width=inner.width,
-        per_channel=inner.axis is not None,
+        width=inner.code_bits,
+        per_channel=(isinstance(inner, Grid) and inner.axis is not None) or bool((scale != scale[:1]).any()),
     )
 
 

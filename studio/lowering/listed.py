@@ -87,7 +87,8 @@ def _pair(operation: Operation, inputs: Sequence[Tensor], target: str | None) ->
     a, b = (x.to(torch.int32).numpy() for x in inputs)
     first, second = (f for f in operation.input_formats if f is not None)
     assert operation.output_format is not None
-    form = pairs.TARGETS[operation.kind][target]
+    forms_of_kind = pairs.TARGETS[operation.kind]
+    form = forms_of_kind.get(target, forms_of_kind[None])
     found = form(a, b, (first, second, operation.output_format))
     return _stored(found, operation)
 

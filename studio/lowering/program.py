@@ -72,7 +72,7 @@ class Operation:
     weights: IntegerWeights | None = None
     weight: np.ndarray | None = None  # float32, decoded, for float operations
     bias: np.ndarray | None = None
-    encoding: Encoding | None = None  # what `weight` was decoded from; None = the network's own
+    encoding: Encoding | None = None  # what `weight` or `weights` were made from; None = the network's own
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)  # other tensors of the operator (PReLU slope ...)
     clamp: tuple[int, int] = (-128, 127)
     bounds: tuple[float, float] | None = None

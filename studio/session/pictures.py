@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studio.core.encoding import Grid, Sparse, levels
+from studio.core.encoding import Codebook, Encoding, Grid, innermost, levels
 
 if TYPE_CHECKING:
     from studio.plots.tradeoff import Point
@@ -34,14 +34,20 @@ def pictures(session: Session) -> dict[str, bytes]:
     }
 
 
-def grid_levels(encoding: object) -> list[float]:
-    """Weights that a per-tensor grid can hold, in weight units; for per-channel scales those of the median channel."""
-    inner = encoding.values if isinstance(encoding, Sparse) else encoding
+def grid_levels(encoding: Encoding | None) -> list[float]:
+    """Values that weights can have: of a codebook its centroids, of a grid its integers times the median scale.
+
+    Empty for float weights and for a layer without any.
+    """
+    inner = None if encoding is None else innermost(encoding)
+    if isinstance(inner, Codebook):
+        return sorted(set(inner.table.reshape(-1).tolist()))
     if not isinstance(inner, Grid):
         return []
-    most = levels(inner.width)
     scale = float(np.median(inner.scale))
-    return [scale * q for q in range(-most, most + 1)]
+    if inner.power_of_two:
+        return [scale * sign * 2**k for k in range(levels(inner.width)) for sign in (-1, 1)] + [0.0]
+    return [scale * q for q in range(-levels(inner.width), levels(inner.width) + 1) if q or inner.has_zero]
 
 
 def points(session: Session) -> list[Point]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studio.core.encoding import Dense, Grid, Sparse
+from studio.core.encoding import Codebook, Dense, Grid, Sparse
 from studio.core.plan import Step
 from studio.session import demo
 from studio.session.pictures import grid_levels, pictures, points
@@ -16,6 +16,10 @@ def test_levels_of_a_grid_by_hand() -> None:
     assert grid_levels(grid) == [-0.5, 0, 0.5]
     assert grid_levels(Sparse(grid.q != 0, grid)) == [-0.5, 0, 0.5]
     assert grid_levels(Dense(np.ones((1, 1), np.float32))) == []
+    assert grid_levels(Grid(np.ones((1, 1), np.int8), np.full(1, 3, np.float32), None, 1)) == [-3, 3]
+    assert sorted(grid_levels(Grid(grid.q, grid.scale, 0, 3, True))) == [-2, -1, -0.5, 0, 0.5, 1, 2]
+    book = Codebook(np.zeros((1, 1), np.uint8), np.array([[4, -2, 0]], np.int8), np.full(1, 0.5, np.float32), 2)
+    assert grid_levels(book) == [-1, 0, 2]
 
 
 def test_pictures_show_complete_measurements_only() -> None:

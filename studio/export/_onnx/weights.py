@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studio.core.encoding import Encoding, Grid, Sparse
+from studio.core.encoding import Coded, Encoding, Grid, Sparse
 from studio.lowering.program import Operation, Program
 
 SHIFT = 128
@@ -70,8 +70,13 @@ def _integers(q: np.ndarray, scale: np.ndarray, container: str) -> tuple[np.ndar
 
 
 def _grid(encoding: Encoding | None) -> tuple[np.ndarray, Grid] | None:
-    """Integers of weights on a grid, pruned places zero, and the grid; None for weights that are not on one."""
+    """Integers of weights on a grid, pruned places zero, and the grid; None for weights that are not on one.
+
+    Scales of groups of inputs need a form of their own, so such a grid is stored as the float32 it stands for.
+    """
+    if isinstance(encoding, Coded):
+        return _grid(encoding.inner)
     if isinstance(encoding, Sparse):
         inner = _grid(encoding.values)
         return None if inner is None else (np.where(encoding.mask, inner[0], np.int8(0)), inner[1])
-    return (encoding.q, encoding) if isinstance(encoding, Grid) else None
+    return (encoding.q, encoding) if isinstance(encoding, Grid) and encoding.group is None else None

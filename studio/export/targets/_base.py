@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from studio.core.encoding import Grid, Sparse
+from studio.core.encoding import innermost
 from studio.lowering.program import Operation, Program
 from studio.runtimes._base import Runner
 
@@ -77,13 +77,10 @@ def wider(operation: Operation, container: str) -> str:
 
 
 def _planned_bits(operation: Operation) -> int:
-    """Bits of a weight in the plan: the grid's, 32 for float."""
+    """Bits of a weight in the plan: of an integer, of an index into a codebook, 32 for float."""
     if operation.weights is not None:
         return operation.weights.width
-    encoding = operation.encoding
-    while isinstance(encoding, Sparse):
-        encoding = encoding.values
-    return encoding.width if isinstance(encoding, Grid) else 32
+    return 32 if operation.encoding is None else innermost(operation.encoding).code_bits
 
 
 def weight_bytes(operation: Operation) -> int:
