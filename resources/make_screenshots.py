@@ -15,6 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QDialog, QSplitter
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -56,6 +59,7 @@ class Studio:
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             self.app.processEvents()
+            self.app.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
             time.sleep(0.005)
 
     def measured(self) -> None:
@@ -95,7 +99,7 @@ class Studio:
         path = self.out / f"{name}.png"
         picture.save(str(path))
         _shrink(path)
-        print(f"{path}  {path.stat().st_size / 1024:.0f} KiB", file=sys.stderr)  # noqa: T201
+        print(f"{path}  {path.stat().st_size / 1024:.0f} KiB", file=sys.stderr)
 
 
 def _shrink(path: Path) -> None:
@@ -144,7 +148,7 @@ def network(studio: Studio) -> None:
 def lists(studio: Studio) -> None:
     """Layer table and blame with more room."""
     network_tab = studio.window.network
-    left = network_tab.findChild(object, "left-splitter")
+    left = network_tab.findChild(QSplitter, "left-splitter")
     sizes = left.sizes()
     left.setSizes([250, 500])
     studio.themes("table")
@@ -165,22 +169,27 @@ def attention(studio: Studio) -> None:
 
 
 def export(studio: Studio) -> None:
-    """The export dialog before and after a run."""
+    """The export dialog before and after a run; a modal dialog keeps the theme it was opened in."""
     window = studio.window
-    window.export()
-    dialog = window.findChild(object, "export-dialog")
-    dialog.folder.setText("~/exports/parts")
-    studio.wait(lambda: len(dialog.rows) >= 2, "facts of the formats")
-    studio.rest()
-    studio.themes("export-before", dialog)
-    with tempfile.TemporaryDirectory() as folder:
-        dialog.folder.setText(str(Path(folder) / "parts"))
-        dialog.run.click()
-        studio.wait(lambda: dialog.manifest is not None, "the export")
+    for dark in (False, True):
+        window.set_dark(dark)
+        window.export()
+        dialog = window.findChild(QDialog, "export-dialog")
+        dialog.folder.setText("~/exports/parts")
+        studio.wait(lambda dialog=dialog: len(dialog.rows) >= 2, "facts of the formats")
+        studio.rest()
+        name = "dark" if dark else "light"
+        studio.shoot(f"export-before-{name}", dialog)
+        with tempfile.TemporaryDirectory() as folder:
+            dialog.folder.setText(str(Path(folder) / "parts"))
+            dialog.run.click()
+            studio.wait(lambda dialog=dialog: dialog.manifest is not None, "the export")
         dialog.folder.setText("~/exports/parts")
         studio.rest()
-        studio.themes("export", dialog)
-    dialog.close()
+        studio.shoot(f"export-{name}", dialog)
+        dialog.close()
+        studio.rest()
+    window.set_dark(False)
 
 
 def notice(studio: Studio) -> None:

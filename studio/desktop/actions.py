@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core import paths
-from studio.desktop import icons, theme
+from studio.desktop import fonts, icons, theme
 
 if TYPE_CHECKING:
     from studio.desktop.window import MainWindow
@@ -54,7 +54,6 @@ class Actions:
         bar = QToolBar("Tools")
         bar.setObjectName("tools")
         bar.setMovable(False)
-        bar.setIconSize(QSize(18, 18))
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         window.addToolBar(bar)
         self.bar = bar
@@ -71,7 +70,6 @@ class Actions:
         self.preset = QComboBox()
         self.preset.setObjectName("preset")
         self.preset.setAccessibleName("Preset")
-        self.preset.setMinimumWidth(190)
         self.preset.setToolTip("Give all layers a shipped plan (Ctrl+1 for the first)")
         self.preset.addItem("Preset: choose ...", None)
         for file in sorted(paths.resource("presets").glob("*.json")):
@@ -98,6 +96,7 @@ class Actions:
         self._fill_menu()
         self.refresh()
         self.retint()
+        self.rescale()
 
     def _add_menu(self) -> None:
         self.menu = QMenu(self._window)
@@ -170,6 +169,11 @@ class Actions:
             if name in self._in_menu:
                 self._in_menu[name].setIcon(icons.icon(self._icons[name]))
         self.menu_button.setIcon(icons.icon("menu"))
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.bar.setIconSize(QSize(fonts.px(18), fonts.px(18)))
+        self.preset.setMinimumWidth(fonts.px(190))
 
     def _preset(self, index: int) -> None:
         name = self.preset.itemData(index)

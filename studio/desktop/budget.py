@@ -10,7 +10,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
 
 from studio.core.result import Cost, Result
-from studio.desktop.gauge import Gauge, Reading, State
+from studio.desktop import fonts
+from studio.desktop.gauge import Gauge, Legend, Reading, State
 from studio.engine.score import TITLES
 
 if TYPE_CHECKING:
@@ -23,21 +24,21 @@ LIMITS = (
     ("macs", "Most MACs in millions (0 = no limit)", 1e7, 2),
 )
 SIZES: dict[str, tuple[State, str]] = {
-    "flash": ("measured", "packed bytes"),
-    "ram": ("estimate", "by liveness, not yet built"),
+    "flash": ("counted", "counted, packed"),
+    "ram": ("estimate", "estimate, not yet built"),
     "macs": ("counted", "counted"),
 }
 
 
 class BudgetBar(QWidget):
-    """Four gauges. `flash_limit_changed(bytes or None)` for the trade-off plot."""
+    """Four gauges. `limits_changed(most flash in bytes, least metric 0..1)`, None where there is no limit."""
 
-    flash_limit_changed = Signal(object)
+    limits_changed = Signal(object, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("budget")
-        self.setFixedHeight(84)
+        self._compact = False
         self.limits: dict[str, float] = {}
         self._session: Session | None = None
         self._cost: Cost | None = None
@@ -51,19 +52,29 @@ class BudgetBar(QWidget):
             gauge.setObjectName(f"gauge-{name}")
             gauge.clicked.connect(lambda name=name: self._ask(name))
             layout.addWidget(gauge, 5 if name == "accuracy" else 4)
+        self.legend = Legend()
+        layout.addWidget(self.legend)
+        self.rescale()
 
     def set_session(self, session: Session | None) -> None:
         """Show another network's numbers."""
         self._session, self._cost, self._estimate = session, None, None
         self.limits = {}
+        self._tell_limits()
         self.refresh()
 
     def set_compact(self, compact: bool) -> None:
         """One line less for small windows; the rest is in tooltips."""
-        self.setFixedHeight(62 if compact else 84)
+        self._compact = compact
+        self.legend.setVisible(not compact)
+        self.rescale()
         for gauge in self.gauges.values():
             gauge.compact = compact
             gauge.update()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setFixedHeight(fonts.px(62 if self._compact else 84))
 
     def cost_changed(self, cost: Cost) -> None:
         """Exact sizes of the plan under the hand."""
@@ -121,9 +132,9 @@ class BudgetBar(QWidget):
             return replace(found, state="updating", state_text="measuring ...")
         measured = result.plan_key == current
         spread = (result.interval[1] - result.interval[0]) / 2 if result.interval else 0.0
-        state: State = "measured" if measured and result.complete else "updating"
-        count = f"{result.samples:,}" if result.complete else f"{result.samples:,} of {result.total:,}"
-        text = f"{count} samples, ±{100 * spread:.1f}"
+        state: State = "measured" if result.complete else "updating"
+        count = f"{result.samples:,} samples" if result.complete else f"{result.samples:,} of {result.total:,}"
+        text = f"{state} · {count}, ±{100 * spread:.1f}"
         before = base.value if base is not None else None
         delta = f" · {100 * result.delta:+.2f} pt".replace("-", "−") if result.delta is not None else ""
         low = min(0.5, result.value, before or 1.0) * 0.9
@@ -137,12 +148,14 @@ class BudgetBar(QWidget):
             float_share=None if before is None else place(before),
         )  # fmt: skip
         found = self._accuracy_limit(found, result.value, place)
+        return found if measured else self._accuracy_under(found, current, place)
+
+    def _accuracy_under(self, found: Reading, plan_key: str, place: Callable[[float], float]) -> Reading:
+        """The plan under the hand, not measured yet, beside the last one that was."""
         guess = self._estimate
-        if not measured and guess is not None and guess.plan_key == current and guess.value is not None:
-            found = replace(
-                found, under=f"{100 * guess.value:.2f} %", under_text="estimate", under_share=place(guess.value)
-            )
-        return found
+        if guess is None or guess.plan_key != plan_key or guess.value is None:
+            return replace(found, under="…", under_text="measuring")
+        return replace(found, under=f"{100 * guess.value:.2f} %", under_text="estimate", under_share=place(guess.value))
 
     def _accuracy_limit(self, found: Reading, value: float, place: Callable[[float], float]) -> Reading:
         limit = self.limits.get("accuracy")
@@ -169,9 +182,12 @@ class BudgetBar(QWidget):
             self.limits[name] = value
         else:
             self.limits.pop(name, None)
-        if name == "flash":
-            self.flash_limit_changed.emit(int(value * 1024) if value > 0 else None)
+        self._tell_limits()
         self.refresh()
+
+    def _tell_limits(self) -> None:
+        flash, least = self.limits.get("flash"), self.limits.get("accuracy")
+        self.limits_changed.emit(flash and flash * 1024, least and least / 100)
 
 
 def _figure(cost: Cost, name: str) -> float:

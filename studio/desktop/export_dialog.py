@@ -33,6 +33,8 @@ from studio.desktop.job import Job
 if TYPE_CHECKING:
     from studio.session import Session
 
+USUAL = ("onnx", "tflite")
+"""Formats that are ticked at first, as on the command line."""
 CONTAINERS = (("int8", "int8 weights: fastest with VNNI"), ("uint8", "uint8 weights: exact on every x86"))
 
 
@@ -47,7 +49,8 @@ class ExportDialog(QDialog):
         self.setObjectName("export-dialog")
         self.setWindowTitle("Export")
         self.setModal(True)
-        self.resize(1008, 703)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(fonts.px(1008), fonts.px(703))
         self._session, self._frames = session, frames
         self.manifest: dict[str, Any] | None = None
         self.rows: list[FormatRow] = []
@@ -107,8 +110,8 @@ class ExportDialog(QDialog):
         preview.setObjectName("secondary")
         self.folder = QLineEdit(default_folder(self._session))
         self.folder.setObjectName("export-folder")
-        self.folder.setFont(fonts.mono())
-        self.folder.setMinimumWidth(250)
+        self.folder.setFont(fonts.scaled(fonts.mono()))
+        self.folder.setMinimumWidth(fonts.px(250))
         self.folder.setToolTip("Folder that the files are written to; only files of an earlier export are replaced")
         label = QLabel("&Folder")
         label.setBuddy(self.folder)
@@ -137,7 +140,7 @@ class ExportDialog(QDialog):
             label.setAlignment(side)
             label.setObjectName("secondary")
             if width:
-                label.setFixedWidth(width)
+                label.setFixedWidth(fonts.px(width))
             row.addWidget(label, 0 if width else 1)
         return titles
 
@@ -213,7 +216,7 @@ class ExportDialog(QDialog):
         self.rows = [FormatRow(found) for found in facts]
         for row in self.rows:
             if not row.facts.refused:
-                row.check.setChecked(wanted.get(row.facts.name, True))
+                row.check.setChecked(wanted.get(row.facts.name, row.facts.name in USUAL))
             row.changed.connect(self._refresh)
             if row.facts.name == "onnx":
                 row.extra.addWidget(self._container_choice(container))
@@ -272,7 +275,7 @@ class ExportDialog(QDialog):
         good = sum(row["passed"] for row in rows)
         seconds = time.monotonic() - self._began
         kind, verb = ("ok", "exported and checked") if good == len(rows) else ("bad", "passed: see the red rows")
-        text = f"<b>{good} of {len(rows)} {verb}</b> in {seconds:.0f} s, {time.strftime('%H:%M')}"
+        text = f"{fonts.strong(f'{good} of {len(rows)} {verb}')} in {_seconds(seconds)}, {time.strftime('%H:%M')}"
         limit = "pass: integers and scales as planned, agreement with the preview at least 99.5 %"
         self._say(Line(kind, text), limit)  # type: ignore[arg-type]
         self.results = ResultTable(manifest)
@@ -328,6 +331,7 @@ class ExportDialog(QDialog):
         self._band.hide()
         if self.results is not None:
             self._body.removeWidget(self.results)
+            self.results.hide()
             self.results.deleteLater()
             self.results = None
 
@@ -374,6 +378,10 @@ class ExportDialog(QDialog):
         self._job.stop()
         self._facts_job.stop()
         super().closeEvent(event)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def default_folder(session: Session) -> str:

@@ -69,17 +69,18 @@ def collect(session: Session, options: Mapping[str, Any], progress: Report, stop
 
 
 def _facts(session: Session, name: str, options: Mapping[str, Any]) -> FormatFacts:
-    from studio.engine.exporting import describe, stored
+    from studio.engine.exporting import describe, plan_for, stored
     from studio.export.targets._base import Refusal
     from studio.session.opening import identity
 
     target = registry.find("export.targets", name)
-    plan = replace(session.plan, export={**session.plan.export, **options})
+    whole = replace(session.plan, export={**session.plan.export, **options})
+    plan = plan_for(target, whole)
     rows = tuple(
         LayerFact(layer, "", 0, "", answer.reason, refused=True)
         if isinstance(answer, Refusal)
         else LayerFact(layer, answer.container, answer.bytes, answer.kernel, answer.note)
-        for layer, answer in stored(session.engine, plan, name)
+        for layer, answer in stored(session.engine, whole, name)
     )
     program = session.engine.program(plan)
     others = [target.can(op, program, plan.export) for op in program.operations]
@@ -88,8 +89,9 @@ def _facts(session: Session, name: str, options: Mapping[str, Any]) -> FormatFac
     if not refusals:
         size = len(target.write(program, describe(session.engine, plan, program, identity(session)), plan.export))
     risk = None if refusals else target.saturation_risk(program, plan.export)
-    planned = session.engine.cost(plan).flash_bytes
-    lines = [Line("bad", reason) for reason in dict.fromkeys(refusals)] or lines_of(rows, planned)
+    planned = session.engine.cost(whole).flash_bytes
+    told = float_lines(rows, planned) if target.in_float else lines_of(rows, planned)
+    lines = [Line("bad", reason) for reason in dict.fromkeys(refusals)] or told
     if risk:
         lines.append(Line("warn", risk))
     return FormatFacts(name, target.title, target.help, target.file_name, size, tuple(lines), rows)
@@ -107,6 +109,13 @@ def lines_of(rows: tuple[LayerFact, ...], planned: int) -> list[Line]:
     else:
         found.append(Line("ok", f"weights as {containers}, the same integers as in the preview"))
     return found
+
+
+def float_lines(rows: tuple[LayerFact, ...], planned: int) -> list[Line]:
+    """Sentences on a format that is meant to be float. `planned`: bytes of the plan's packed weights."""
+    extra = (sum(row.bytes for row in rows) - planned) / 1024
+    size = f"; {extra:,.1f} KiB more than the plan's own bytes" if extra > 0 else ""
+    return [Line("info", f"{_count(len(rows))} in float32, without the plan's grids{size}")]
 
 
 def _kernels(rows: tuple[LayerFact, ...]) -> Line:

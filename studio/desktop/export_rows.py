@@ -48,7 +48,7 @@ def sentence(line: Line) -> QWidget:
     row.addWidget(sign(line.sign), 0, Qt.AlignmentFlag.AlignTop)
     text = QLabel(line.text)
     text.setWordWrap(True)
-    text.setFont(fonts.small())
+    text.setFont(fonts.scaled(fonts.small()))
     if line.sign == "bad":
         text.setObjectName("bad")
     row.addWidget(text, 1)
@@ -75,6 +75,7 @@ class FormatRow(QFrame):
         self._layers: LayerList | None = None
         self._open = QToolButton()
         self._open.setText("Layers")
+        self._open.setObjectName("outlined")
         self._open.setCheckable(True)
         self._open.setToolTip("Show what is stored and run layer by layer")
         self._open.setAccessibleName(f"Layers in {facts.title}")
@@ -84,13 +85,13 @@ class FormatRow(QFrame):
 
     def _build(self) -> None:
         size = QLabel("refused" if self.facts.bytes is None else f"{self.facts.bytes / 1024:,.1f} KiB")
-        size.setFont(fonts.card())
-        size.setFixedWidth(SIZE_WIDTH)
+        size.setFont(fonts.scaled(fonts.card()))
+        size.setFixedWidth(fonts.px(SIZE_WIDTH))
         size.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if self.facts.refused:
             size.setObjectName("bad")
         title = QLabel(self.facts.title)
-        title.setFont(fonts.card())
+        title.setFont(fonts.scaled(fonts.card()))
         text = QLabel(self.facts.help)
         text.setObjectName("secondary")
         text.setWordWrap(True)
@@ -101,7 +102,7 @@ class FormatRow(QFrame):
         name.addLayout(self.extra)
         name.addStretch(1)
         left = QWidget()
-        left.setFixedWidth(NAME_WIDTH)
+        left.setFixedWidth(fonts.px(NAME_WIDTH))
         row = QHBoxLayout(left)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(12)
@@ -146,8 +147,8 @@ class LayerList(QTableWidget):
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
         self.setAlternatingRowColors(True)
-        self.verticalHeader().setDefaultSectionSize(26)
-        self.setFixedHeight(min(8, len(layers)) * 26 + 34)
+        self.verticalHeader().setDefaultSectionSize(fonts.px(26))
+        self.setFixedHeight(fonts.px(min(8, len(layers)) * 26 + 34))
         for i, layer in enumerate(layers):
             texts = (layer.layer, layer.container or "–", f"{layer.bytes:,}", layer.kernel or "refused", layer.note)
             for j, text in enumerate(texts):
@@ -157,7 +158,7 @@ class LayerList(QTableWidget):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.setItem(i, j, item)
         for column, width in enumerate((180, 74, 80, 220)):
-            self.setColumnWidth(column, width)
+            self.setColumnWidth(column, fonts.px(width))
         self.horizontalHeader().setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)
 
 
@@ -192,10 +193,10 @@ class ResultTable(QWidget):
             label = QLabel(text)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             if column == 1:
-                label.setFont(fonts.mono())
+                label.setFont(fonts.scaled(fonts.mono()))
                 label.setToolTip(row["path"])
             if column == 4:
-                label.setFont(fonts.section())
+                label.setFont(fonts.scaled(fonts.section()))
             if kind == "bad":
                 label.setObjectName("bad")
             side = Qt.AlignmentFlag.AlignRight if column in (3, 4, 5) else Qt.AlignmentFlag.AlignLeft

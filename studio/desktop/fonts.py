@@ -1,4 +1,7 @@
-"""Inter and JetBrains Mono in the few sizes that the app uses."""
+"""Inter and JetBrains Mono in the few sizes that the app uses.
+
+Painted views draw at scale 1 on a scaled painter (`canvas`); widgets of Qt get scaled fonts and sizes (`px`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from PySide6.QtGui import QFont, QFontDatabase
 from studio.core import paths
 
 FILES = ("Inter-Regular.otf", "Inter-Medium.otf", "Inter-SemiBold.otf", "JetBrainsMono-Regular.ttf")
+BODY, SMALL, SECTION, PAGE = 13, 12.5, 13, 17
 _scale = 1.0
 
 
@@ -22,14 +26,35 @@ def set_scale(scale: float) -> None:
     """1.0, or 1.5 for a projector."""
     global _scale
     _scale = scale
-    make.cache_clear()
+
+
+def factor() -> float:
+    """Scale of all type: 1.0, or 1.5 for a projector."""
+    return _scale
+
+
+def px(size: float) -> int:
+    """Pixels on screen of a size at scale 1."""
+    return round(size * _scale)
+
+
+def scaled(font: QFont) -> QFont:
+    """Font for a widget of Qt, at the scale of all type."""
+    made = QFont(font)
+    made.setPixelSize(px(font.pixelSize()))
+    return made
+
+
+def strong(text: str) -> str:
+    """Rich text in the heaviest shipped weight; Qt would draw `<b>` twice to fake a heavier one."""
+    return f'<span style="font-weight:600">{text}</span>'
 
 
 @cache
 def make(size: float, weight: QFont.Weight = QFont.Weight.Normal, mono: bool = False) -> QFont:
     """Font of a size in pixels at scale 1, with figures of equal width."""
     font = QFont("JetBrains Mono" if mono else "Inter")
-    font.setPixelSize(round(size * _scale))
+    font.setPixelSize(round(size))
     font.setWeight(weight)
     if not mono:
         font.setFeature(QFont.Tag("tnum"), 1)
@@ -37,13 +62,18 @@ def make(size: float, weight: QFont.Weight = QFont.Weight.Normal, mono: bool = F
 
 
 def body() -> QFont:
-    """Text of controls."""
-    return make(13)
+    """Text of controls, scaled."""
+    return scaled(make(BODY))
+
+
+def body_unscaled() -> QFont:
+    """Text of painted views, as large as that of controls."""
+    return make(BODY)
 
 
 def small() -> QFont:
     """Secondary text and axes: the smallest there is."""
-    return make(12.5)
+    return make(SMALL)
 
 
 def chip() -> QFont:
@@ -58,12 +88,12 @@ def card() -> QFont:
 
 def section() -> QFont:
     """Titles of sections."""
-    return make(13, QFont.Weight.DemiBold)
+    return make(SECTION, QFont.Weight.DemiBold)
 
 
 def page() -> QFont:
     """Titles of pages and of the inspector."""
-    return make(17, QFont.Weight.DemiBold)
+    return make(PAGE, QFont.Weight.DemiBold)
 
 
 def gauge() -> QFont:

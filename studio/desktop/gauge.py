@@ -9,8 +9,10 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
-from studio.desktop import fonts, theme
+from studio.desktop import canvas, fonts, theme
 
+UNDER = 112.0
+"""Width of the part behind the dashed line: the value under the slider."""
 State = Literal["measured", "counted", "estimate", "updating", "empty"]
 
 
@@ -46,7 +48,11 @@ class Gauge(QWidget):
         self.setAccessibleName(title)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setMinimumWidth(210)
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setMinimumWidth(fonts.px(210))
 
     def show_reading(self, reading: Reading) -> None:
         """Show other numbers."""
@@ -63,50 +69,48 @@ class Gauge(QWidget):
         self.clicked.emit()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p, r = theme.tokens(), QPainter(self), self.reading
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        p.fillRect(self.rect(), QColor(t.panel))
+        t, p, r = theme.tokens(), canvas.painter(self), self.reading
+        whole = canvas.area(self)
+        p.fillRect(whole, QColor(t.panel))
         p.setPen(QPen(QColor(t.line), 1))
-        p.drawLine(self.rect().topRight(), self.rect().bottomRight())
-        right = 104.0 if r.under else 0.0
-        area = QRectF(self.rect()).adjusted(14, 8, -12 - right, -8)
-        self._head(p, t, area)
-        color = t.bad if r.missed else t.updating if r.state == "updating" else t.text
-        y = area.top() + (0 if self.compact else 17)
-        self._text(p, QRectF(area.left(), y, area.width(), 28), r.value, fonts.gauge(), color)
-        x = QFontMetricsF(fonts.gauge()).horizontalAdvance(r.value) + 9
-        if not self.compact:
-            self._text(p, QRectF(area.left() + x, y + 3, area.width() - x, 25), r.float_text, fonts.small(), t.text2)
-        self._bar(p, t, QRectF(area.left(), area.bottom() - 14, area.width() * 0.56, 10))
-        self._limit(p, t, QRectF(area.left() + area.width() * 0.56 + 10, area.bottom() - 18, area.width() * 0.44, 18))
+        p.drawLine(whole.topRight() - QPointF(0.5, 0), whole.bottomRight() - QPointF(0.5, 0))
+        right = UNDER if r.under else 0.0
+        box = whole.adjusted(14, 8, -12 - right, -8)
+        self._numbers(p, t, box)
+        bar = box.width() * (0.46 if r.missed else 0.56)
+        self._bar(p, t, QRectF(box.left(), box.bottom() - 14, bar, 10))
+        self._limit(p, t, QRectF(box.left() + bar + 10, box.bottom() - 18, box.width() - bar - 10, 18))
         if r.under:
-            self._under(p, t, QRectF(area.right() + 8, area.top(), right, area.height()))
+            self._under(p, t, QRectF(box.right() + 8, box.top(), right, box.height()))
         if self.hasFocus():
             p.setPen(QPen(QColor(t.accent), 2))
             p.setBrush(Qt.BrushStyle.NoBrush)
-            p.drawRect(self.rect().adjusted(2, 2, -2, -2))
+            p.drawRect(whole.adjusted(2, 2, -2, -2))
         p.end()
 
-    def _head(self, p: QPainter, t: theme.Tokens, area: QRectF) -> None:
+    def _numbers(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
+        """Title, state, value and float value: three lines, or one in the compact layout."""
+        r, x = self.reading, box.left()
+        color = t.bad if r.missed else t.updating if r.state == "updating" else t.text
+        title = QFontMetricsF(fonts.section()).horizontalAdvance(r.title)
         if self.compact:
+            self._swatch(p, t, QRectF(x, box.top() + 9, 9, 9), r.state)
+            self._text(p, QRectF(x + 15, box.top(), title + 4, 28), r.title, fonts.section(), t.text)
+            left = x + 15 + title + 10
+            self._text(p, QRectF(left, box.top(), box.right() - left, 28), r.value, fonts.gauge(), color)
             return
-        r = self.reading
-        self._text(p, QRectF(area.left(), area.top(), area.width(), 17), r.title, fonts.section(), t.text)
-        if r.state == "empty":
-            return
-        x = area.left() + QFontMetricsF(fonts.section()).horizontalAdvance(r.title) + 12
-        self._swatch(p, t, QRectF(x, area.top() + 4, 9, 9), r.state)
-        width = area.right() - x - 16
-        self._text(p, QRectF(x + 15, area.top(), width, 17), r.state_text, fonts.small(), t.text2)
+        self._text(p, QRectF(x, box.top(), box.width(), 17), r.title, fonts.section(), t.text)
+        self._swatch(p, t, QRectF(x + title + 12, box.top() + 4, 9, 9), r.state)
+        state = QRectF(x + title + 27, box.top(), box.width() - title - 27, 17)
+        self._text(p, state, r.state_text, fonts.small(), t.text2)
+        line = QRectF(x, box.top() + 17, box.width(), 28)
+        self._text(p, line, r.value, fonts.gauge(), color)
+        value = QFontMetricsF(fonts.gauge()).horizontalAdvance(r.value) + 9
+        self._text(p, line.adjusted(value, 3, 0, 0), r.float_text, fonts.small(), t.text2)
 
     def _swatch(self, p: QPainter, t: theme.Tokens, box: QRectF, state: State) -> None:
-        color = QColor(t.updating if state == "updating" else t.compressed)
-        if state == "estimate":
-            p.setPen(QPen(color, 1))
-            p.setBrush(QBrush(color, Qt.BrushStyle.BDiagPattern))
-            p.drawRect(box)
-        else:
-            p.fillRect(box, color)
+        if state != "empty":
+            draw_swatch(p, t, box, state)
 
     def _bar(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
         r = self.reading
@@ -157,12 +161,12 @@ class Gauge(QWidget):
         if not self.compact:
             self._text(p, QRectF(left.left(), left.top(), left.width(), 17), "under slider", fonts.small(), t.text2)
         y = left.top() + (2 if self.compact else 18)
-        self._text(p, QRectF(left.left(), y, left.width(), 22), r.under, fonts.card(), t.accent)
+        self._text(p, QRectF(left.left(), y, left.width() - 14, 22), r.under, fonts.card(), t.accent)
         if r.progress is not None:
-            line = QRectF(left.left(), y + 24, left.width() - 14, 6)
+            line = QRectF(left.left(), y + 24, left.width() - 18, 5)
             p.fillRect(line, QColor(t.sunken))
             p.fillRect(QRectF(line.left(), line.top(), line.width() * r.progress, 6), QColor(t.updating))
-        at = QRectF(left.left(), left.bottom() - 17, left.width(), 17)
+        at = QRectF(left.left(), left.bottom() - 16, left.width() - 14, 17)
         if not self.compact:
             self._text(p, at, r.under_text, fonts.small(), t.text2)
 
@@ -171,3 +175,40 @@ class Gauge(QWidget):
         p.setPen(QColor(color))
         shown = p.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(box.width()))
         p.drawText(box, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)
+
+
+def draw_swatch(p: QPainter, t: theme.Tokens, box: QRectF, state: State) -> None:
+    """Small square: solid for what was measured or counted, hatched for an estimate, grey while numbers run."""
+    color = QColor(t.updating if state == "updating" else t.compressed)
+    if state == "estimate":
+        p.setPen(QPen(color, 1))
+        p.setBrush(QBrush(color, Qt.BrushStyle.BDiagPattern))
+        p.drawRect(box)
+    else:
+        p.fillRect(box, color)
+
+
+class Legend(QWidget):
+    """Says what solid, hatched and grey mean."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("Solid: measured. Hatched: estimate. Grey: updating.")
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setFixedWidth(fonts.px(106))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        t, p = theme.tokens(), canvas.painter(self)
+        whole = canvas.area(self)
+        p.fillRect(whole, QColor(t.panel))
+        p.setFont(fonts.small())
+        for i, state in enumerate(("measured", "estimate", "updating")):
+            y = whole.height() / 2 + 22 * (i - 1)
+            draw_swatch(p, t, QRectF(16, y - 4.5, 9, 9), state)  # type: ignore[arg-type]
+            p.setPen(QColor(t.text2))
+            flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+            p.drawText(QRectF(32, y - 10, 80, 20), flags, state)
+        p.end()

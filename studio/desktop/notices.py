@@ -7,11 +7,11 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from studio.desktop import icons, theme
+from studio.desktop import icons
 from studio.session.events import Notice
 
 INFO_MS = 6000
@@ -92,11 +92,11 @@ class _Line(QFrame):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.notice = notice
-        t = theme.tokens()
-        color = {"info": t.accent, "warning": t.warn, "error": t.bad}[notice.level]
-        self.setStyleSheet(f"_Line {{ background: {t.panel}; border: 1px solid {color}; border-radius: 4px; }}")
+        self.setObjectName("notice")
+        self.setProperty("level", notice.level)
         sign = QLabel({"info": "i", "warning": "⚠", "error": "✕"}[notice.level])
-        sign.setStyleSheet(f"color: {color}; font-weight: 600;")
+        sign.setObjectName("notice-sign")
+        sign.setProperty("level", notice.level)
         text = QLabel(notice.text)
         text.setWordWrap(True)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -115,9 +115,16 @@ class _Line(QFrame):
             row.addWidget(details)
         close = QToolButton()
         close.setIcon(icons.icon("cancel"))
+        close.setToolTip("Close this notice")
         close.setAccessibleName("Close this notice")
+        self._close = close
         close.clicked.connect(self.close)
         row.addWidget(close)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_close"):
+            self._close.setIcon(icons.icon("cancel"))
 
     def _details(self) -> None:
         box = QMessageBox(QMessageBox.Icon.NoIcon, "Details", self.notice.text, parent=self.window())

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy
 
-from studio.desktop import fonts, theme
+from studio.desktop import canvas, fonts, theme
 from studio.desktop.recents import Recent, when_text
 
 LEFT, RIGHT = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
@@ -31,12 +31,11 @@ class RecentLine(QAbstractButton):
         self.setToolTip(recent.opened.model)
 
     def sizeHint(self) -> QSize:
-        return QSize(300, 62)
+        return QSize(fonts.px(300), fonts.px(62))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p, r = theme.tokens(), QPainter(self), self._recent
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
-        box = QRectF(self.rect())
+        t, p, r = theme.tokens(), canvas.painter(self), self._recent
+        box = canvas.area(self)
         p.fillRect(box, QColor(t.soft if self.underMouse() or self.hasFocus() else t.panel))
         p.setPen(QPen(QColor(t.line), 1))
         p.drawLine(box.topLeft(), box.topRight())
@@ -106,7 +105,7 @@ class RecentLine(QAbstractButton):
             width = p.fontMetrics().horizontalAdvance(text) + 26
             if x + width > right:
                 return
-            chip = QRectF(x, self.height() / 2 - 11, width, 22)
+            chip = QRectF(x, canvas.area(self).height() / 2 - 11, width, 22)
             p.setPen(QPen(QColor(t.line), 1))
             p.setBrush(QColor(t.raised))
             p.drawRoundedRect(chip, 3, 3)

@@ -56,7 +56,7 @@ class StartPage(QWidget):
     def _head(self) -> QWidget:
         head = QFrame()
         head.setObjectName("foot-row")
-        head.setFixedHeight(64)
+        head.setMinimumHeight(64)
         row = QHBoxLayout(head)
         row.setContentsMargins(40, 0, 40, 0)
         row.setSpacing(14)

@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton, QStatusBar, QWidget
 
 from studio import __version__
-from studio.desktop import icons, theme
+from studio.desktop import fonts, icons, theme
 from studio.session.events import Progress
 
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ class StatusBar(QStatusBar):
         super().__init__(parent)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(12, 0, 12, 0)
-        self.setFixedHeight(30)
         self.sign = _Sign()
         self.text = QLabel()
         self.bar = QProgressBar()
-        self.bar.setFixedWidth(140)
         self.bar.setTextVisible(False)
         self.count = QLabel()
         self.pause = QPushButton(icons.icon("pause"), "Pause")
@@ -46,10 +44,16 @@ class StatusBar(QStatusBar):
         for widget in (self.sign, self.text, self.bar, self.count, self.pause, self.cancel):
             self.addWidget(widget)
         for button in (self.pause, self.cancel):
-            button.setStyleSheet("min-height: 16px; padding: 0 8px;")
+            button.setObjectName("small")
         self.addPermanentWidget(self.facts)
+        self.rescale()
         self.show_session(None)
         self.show_progress(None)
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setFixedHeight(fonts.px(30))
+        self.bar.setFixedWidth(fonts.px(140))
 
     def show_progress(self, progress: Progress | None) -> None:
         """Show work that runs, or that nothing does."""
@@ -58,10 +62,10 @@ class StatusBar(QStatusBar):
         self.pause.setVisible(progress is not None or self.pause.isChecked())
         if progress is None:
             self.sign.show_state("done" if self._open else "none")
-            self.text.setText("<b>Preview up to date</b>" if self._open else "All work stays on this computer")
+            self.text.setText(fonts.strong("Preview up to date") if self._open else "All work stays on this computer")
             return
         self.sign.show_state("running")
-        self.text.setText(f"<b>{progress.title}</b>")
+        self.text.setText(fonts.strong(progress.title))
         self.bar.setRange(0, progress.total)
         self.bar.setValue(progress.done)
         self.count.setText(f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else "")

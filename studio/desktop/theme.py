@@ -59,7 +59,10 @@ LIGHT = Tokens(
     lane0="#36414D", lane1="#8659B5", float_="#66717E", compressed="#1D76C6", updating="#858F9B", neutral="#A3ADB8",
     importance=("#E1F1ED", "#A9D5CB", "#62B0A3", "#23837A", "#0A4F4A"),
     sensitivity=("#FBEED8", "#F6CB88", "#E69A3E", "#BC611B", "#76310A"),
-    techniques=MappingProxyType({"prune_weights": "#167A42", "quantize": "#125FB0"}),
+    techniques=MappingProxyType({
+        "prune_channels": "#7443B8", "low_rank": "#A92B76", "equalize": "#616C7A", "prune_weights": "#167A42",
+        "quantize": "#125FB0", "share_weights": "#8A5A00", "huffman": "#B5401A", "fast_convolution": "#4B5A6B",
+    }),
 )  # fmt: skip
 DARK = Tokens(
     window="#121519", panel="#1B1F25", raised="#23282F", well="#161A1F", sunken="#0E1114", line="#353D47",
@@ -68,7 +71,10 @@ DARK = Tokens(
     lane0="#B9C2CD", lane1="#B795E4", float_="#A3AFBC", compressed="#4BA0EA", updating="#7C8794", neutral="#6A7581",
     importance=("#14302D", "#1C5750", "#2F8479", "#62B6A6", "#C2F0E2"),
     sensitivity=("#3B2C18", "#70481A", "#B46C20", "#EA9E49", "#FFDFAE"),
-    techniques=MappingProxyType({"prune_weights": "#67CF93", "quantize": "#74BAF9"}),
+    techniques=MappingProxyType({
+        "prune_channels": "#BC9BF2", "low_rank": "#F08DC3", "equalize": "#9BA6B3", "prune_weights": "#67CF93",
+        "quantize": "#74BAF9", "share_weights": "#E3B24D", "huffman": "#F79069", "fast_convolution": "#AAB8C7",
+    }),
 )  # fmt: skip
 CHOSEN, TRUTH, UNDERLAY = "#4FC3FF", "#FFFFFF", "#0B0E12"
 """Boxes on pictures, the same in both themes."""
@@ -130,7 +136,7 @@ def icon_file(name: str, t: Tokens) -> str:
 
 def style_sheet(t: Tokens) -> str:
     """What the palette cannot say."""
-    page, section, small = (f.pixelSize() for f in (fonts.page(), fonts.section(), fonts.small()))
+    page, section, small = (fonts.px(size) for size in (fonts.PAGE, fonts.SECTION, fonts.SMALL))
     return f"""
     QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.ctl}; padding: 4px 6px; }}
     QLabel#page-title {{ font-size: {page}px; font-weight: 600; }}
@@ -144,7 +150,9 @@ def style_sheet(t: Tokens) -> str:
     QStatusBar {{ background: {t.raised}; border-top: 1px solid {t.line}; color: {t.text2}; }}
     QStatusBar::item {{ border: 0; }}
     QHeaderView::section {{ background: {t.raised}; color: {t.text2}; border: 0; border-bottom: 1px solid {t.line};
-        padding: 4px 8px; font-weight: 500; }}
+        padding: 4px 6px; font-weight: 500; }}
+    QHeaderView::up-arrow, QHeaderView::down-arrow {{ subcontrol-origin: padding; subcontrol-position: top center;
+        width: 9px; height: 7px; }}
     QTableView {{ border: 0; selection-background-color: {t.soft}; selection-color: {t.text}; background: {t.panel};
         alternate-background-color: {t.well}; }}
     QTabWidget::pane {{ border: 0; }}
@@ -153,7 +161,7 @@ def style_sheet(t: Tokens) -> str:
         border-top-left-radius: 4px; border-top-right-radius: 4px; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-color: {t.line};
         border-top: 2px solid {t.accent}; border-bottom-color: {t.panel}; font-weight: 600; }}
-    QPushButton, QComboBox, QLineEdit {{ min-height: 24px; border: 1px solid {t.ctl};
+    QPushButton, QComboBox, QLineEdit {{ min-height: {fonts.px(24)}px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
     QAbstractSpinBox QLineEdit {{ border: 0; padding: 0 4px; min-height: 0; background: transparent; }}
     QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
@@ -170,8 +178,8 @@ def style_sheet(t: Tokens) -> str:
     QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.ctl}; outline: 0;
         selection-background-color: {t.soft}; selection-color: {t.text}; }}
     QCheckBox {{ spacing: 7px; }}
-    QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {t.ctl}; border-radius: 3px;
-        background: {t.panel}; }}
+    QCheckBox::indicator {{ width: {fonts.px(14)}px; height: {fonts.px(14)}px; border: 1px solid {t.ctl};
+        border-radius: 3px; background: {t.panel}; }}
     QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border: 1px solid {t.accent}; }}
     QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent};
         image: url({icon_file("check", t)}); }}
@@ -182,6 +190,8 @@ def style_sheet(t: Tokens) -> str:
     QMenu::item:disabled {{ color: {t.disabled}; }}
     QMenu::separator {{ height: 1px; background: {t.line}; margin: 4px 8px; }}
     QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px 7px; color: {t.text}; }}
+    QToolButton#outlined {{ border: 1px solid {t.ctl}; background: {t.raised}; }}
+    QToolButton#outlined:checked {{ background: {t.soft}; border-color: {t.accent}; }}
     QToolButton::menu-indicator {{ image: none; }}
     QToolBar::separator {{ background: {t.line}; width: 1px; margin: 6px 8px; }}
     QToolButton:hover {{ background: {t.soft}; }} QToolButton:focus {{ border-color: {t.accent}; }}
@@ -202,6 +212,13 @@ def style_sheet(t: Tokens) -> str:
     QSlider::handle:horizontal {{ width: 10px; height: 16px; margin: -7px 0; border-radius: 3px; background: {t.panel};
         border: 1.5px solid {t.ctl}; }}
     QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus {{ border: 2px solid {t.accent}; }}
+    QPushButton#small {{ min-height: {fonts.px(16)}px; padding: 0 {fonts.px(8)}px; }}
+    QFrame#notice {{ background: {t.panel}; border: 1px solid {t.accent}; border-radius: 4px; }}
+    QFrame#notice[level="warning"] {{ border-color: {t.warn}; }}
+    QFrame#notice[level="error"] {{ border-color: {t.bad}; }}
+    QLabel#notice-sign {{ color: {t.accent}; font-weight: 600; }}
+    QLabel#notice-sign[level="warning"] {{ color: {t.warn}; }}
+    QLabel#notice-sign[level="error"] {{ color: {t.bad}; }}
     QProgressBar {{ background: {t.sunken}; border: 0; border-radius: 3px; max-height: 8px; min-height: 8px; }}
     QProgressBar::chunk {{ background: {t.updating}; border-radius: 3px; }}
     QScrollBar:vertical {{ background: transparent; width: 12px; margin: 0; }}

@@ -112,7 +112,7 @@ class MainWindow(QMainWindow):
             lambda title, done, total: self.status.show_progress(Progress(title, done, total, "steps"))
         )
         self.network.failed.connect(self.notices.tell_error)
-        self.budget.flash_limit_changed.connect(self.network.tradeoff.set_limit)
+        self.budget.limits_changed.connect(self.network.tradeoff.set_limits)
         self.status.paused.connect(self.pause)
         self.status.cancelled.connect(self.cancel)
 
@@ -174,7 +174,7 @@ class MainWindow(QMainWindow):
         self.actions_.refresh()
         graph = session.graph
         weighted = f"{len(graph.weighted)} layers · {graph.parameters / 1000:,.0f} k parameters"
-        self.caption.setText(f"<b>{session.path.name}</b> · {weighted}")
+        self.caption.setText(f"{fonts.strong(session.path.name)} · {weighted}")
         self.setWindowTitle(f"{session.path.name} – Edge Compression Studio")
         self._show_page(1)
         self.network.graph.setFocus()
@@ -191,6 +191,8 @@ class MainWindow(QMainWindow):
         """Start page (0), which has commands of its own, or the work (1)."""
         self.stack.setCurrentIndex(index)
         self.actions_.bar.setVisible(index == 1)
+        if index == 0:
+            self.start.demo_button.setFocus()
 
     def _drop_session(self) -> None:
         if self.session is None:
@@ -339,15 +341,18 @@ class MainWindow(QMainWindow):
         assert isinstance(app, QApplication)
         theme.apply(app, dark)
         QSettings().setValue("dark", dark)
-        self.actions_.retint()
-        self.start.retint()
-        self.status.retint()
+        for part in (self.actions_, *self.findChildren(QWidget)):
+            if hasattr(part, "retint"):
+                part.retint()
 
     def set_presenter(self, on: bool) -> None:
         """Type for a projector."""
         fonts.set_scale(1.5 if on else 1.0)
         QSettings().setValue("presenter", on)
         self.set_dark(theme.is_dark())
+        for part in (self.actions_, *self.findChildren(QWidget)):
+            if hasattr(part, "rescale"):
+                part.rescale()
         self._fit_layout()
 
     # -- window -----------------------------------------------------------------------------------
@@ -357,7 +362,7 @@ class MainWindow(QMainWindow):
         self._fit_layout()
 
     def _fit_layout(self) -> None:
-        small = self.width() < COMPACT[0] or self.height() < COMPACT[1]
+        small = self.width() < fonts.px(COMPACT[0]) or self.height() < fonts.px(COMPACT[1])
         self.budget.set_compact(small)
         self.network.set_compact(small)
 

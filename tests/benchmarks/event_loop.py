@@ -74,7 +74,6 @@ def main() -> int:
     from PySide6.QtCore import QEventLoop, Qt, QThread
     from PySide6.QtTest import QTest
 
-    from studio.core.technique import Stage
     from studio.desktop.app import SWITCH_S, make_application
     from studio.desktop.notices import Notices
     from studio.desktop.window import MainWindow
@@ -121,7 +120,7 @@ def main() -> int:
         window.network.graph.select([layer.name], layer.name)
         spin(lambda: False, 0.5)
         gaps.start(f"slider on the {place} layer")
-        slider = window.network.inspector.cards[Stage.GRID].controls["weight_bits"].slider
+        slider = window.network.inspector.cards["quantize"].controls["weight_bits"].slider
         for key in [Qt.Key.Key_Left] * 5 + [Qt.Key.Key_Right] * 4:
             QTest.keyClick(slider, key)
             spin(lambda: False, 0.15)

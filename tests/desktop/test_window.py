@@ -71,7 +71,7 @@ def test_keys_move_the_selection_and_a_drag_is_one_undo(
     qtbot.keyClick(window.network.graph, Qt.Key.Key_Down)
     second = window.session.graph.weighted[1].name
     assert window.network.inspector.title.text() == second
-    card = window.network.inspector.cards[Stage.GRID]
+    card = window.network.inspector.cards["quantize"]
     qtbot.mouseClick(card.check, LEFT, pos=_check_point(card))
     assert window.session.plan.steps(second) == (Step("quantize"),)
     slider = card.controls["weight_bits"].slider
@@ -98,7 +98,7 @@ def test_several_layers_at_once_are_one_undo(window: Any, qtbot: QtBot) -> None:
     start_demo(window, qtbot)
     before = window.session.plan
     qtbot.keyClick(window.network.graph, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
-    card = window.network.inspector.cards[Stage.SPARSE]
+    card = window.network.inspector.cards["prune_weights"]
     qtbot.mouseClick(card.check, LEFT, pos=_check_point(card))
     assert all(window.session.plan.steps(n.name) for n in window.session.graph.weighted)
     window.undo()
@@ -175,7 +175,7 @@ def test_no_data_is_said_with_a_way_out(window: Any, qtbot: QtBot) -> None:
     window.open_model(Opened(str(paths.resource("demo") / "parts.onnx")))
     qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
     assert "need data" in window.notice_bar.texts()[0]
-    qtbot.waitUntil(lambda: window.budget.gauges["flash"].reading.state == "measured", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: window.budget.gauges["flash"].reading.state == "counted", timeout=WAIT_MS)
 
 
 def test_what_was_open_comes_back_after_a_kill(window: Any, qtbot: QtBot, home: Path) -> None:

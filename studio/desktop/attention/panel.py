@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from studio.core import registry
 from studio.core.settings import declared
+from studio.desktop import fonts
 from studio.desktop.attention.pictures import GateChart
 from studio.desktop.attention.worker import Choice, Measurement
 from studio.desktop.network.setting_control import SettingSlider, control
@@ -35,7 +36,6 @@ class SelectorPanel(QScrollArea):
         super().__init__(parent)
         self.setObjectName("selector-panel")
         self.setWidgetResizable(True)
-        self.setMinimumWidth(392)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
         self._values: dict[str, dict[str, Any]] = {}
         self._form: QFormLayout | None = None
@@ -74,6 +74,11 @@ class SelectorPanel(QScrollArea):
         self._layout.addWidget(self.use)
         self._layout.addStretch(1)
         self._switch()
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setMinimumWidth(fonts.px(392))
 
     def _window_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -114,8 +119,8 @@ class SelectorPanel(QScrollArea):
         alarms = float((measurement.without >= threshold).mean()) if len(measurement.without) else 0.0
         awake = 1 - float(measurement.found["skipped_rate"])
         self.figures.setText(
-            f"<b>{100 * awake:.1f} %</b> of the frames wake the network · <b>{100 * kept:.1f} %</b> of those with "
-            f"an object kept · <b>{100 * alarms:.1f} %</b> false alarms on {len(measurement.without)} empty frames"
+            f"{_share(awake)} of the frames wake the network · {_share(kept)} of those with "
+            f"an object kept · {_share(alarms)} false alarms on {len(measurement.without)} empty frames"
         )
 
     def _switch(self, *_: Any) -> None:
@@ -145,6 +150,10 @@ class SelectorPanel(QScrollArea):
         if "threshold" in self._controls:
             self._controls["threshold"].set_value(threshold)
             self._set("threshold", int(self._controls["threshold"].value()), True)
+
+
+def _share(share: float) -> str:
+    return fonts.strong(f"{100 * share:.1f} %")
 
 
 def _section(text: str, name: str = "section") -> QLabel:

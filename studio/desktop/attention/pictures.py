@@ -7,7 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from studio.desktop import fonts, theme
+from studio.desktop import canvas, fonts, theme
 from studio.desktop.attention.worker import Look
 from studio.desktop.network.charts import draw_bars
 
@@ -126,9 +126,13 @@ class CropView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setFixedSize(200, 200)
+        self.rescale()
         self.setAccessibleName("What the network sees")
         self._picture = QImage()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setFixedSize(fonts.px(200), fonts.px(200))
 
     def show_crop(self, crop: np.ndarray | None) -> None:
         """Show pixels uint8 (h, w, 3)."""
@@ -153,7 +157,7 @@ class GateChart(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(fonts.px(120))
         self.setAccessibleName("Scores of frames, with the wake-up threshold")
         self.setToolTip("Drag the line: frames whose score is left of it do not wake the network")
         self._with = self._without = np.zeros(0)
@@ -174,10 +178,12 @@ class GateChart(QWidget):
         return float(max(both.max() if len(both) else 1, self._threshold, 1)) * 1.05
 
     def _box(self) -> QRectF:
-        return QRectF(8, 18, self.width() - 16, self.height() - 40)
+        whole = canvas.area(self)
+        return QRectF(8, 18, whole.width() - 16, whole.height() - 40)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p, box, top = theme.tokens(), QPainter(self), self._box(), self._top()
+        t, p, box, top = theme.tokens(), canvas.painter(self), self._box(), self._top()
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         x = box.left() + self._threshold / top * box.width()
         p.fillRect(QRectF(x, box.top(), box.right() - x, box.height()), QColor(t.soft))
         counts = [np.histogram(v, self.BINS, (0, top))[0] for v in (self._without, self._with)]
@@ -188,7 +194,8 @@ class GateChart(QWidget):
         p.drawLine(QPointF(x, box.top() - 6), QPointF(x, box.bottom()))
         p.setFont(fonts.small())
         p.setPen(QColor(t.text2))
-        p.drawText(QRectF(0, 0, max(0.0, x - 6), 16), Qt.AlignmentFlag.AlignRight, "sleep")
+        if x > 50:
+            p.drawText(QRectF(0, 0, x - 6, 16), Qt.AlignmentFlag.AlignRight, "sleep")
         p.drawText(QRectF(x + 6, 0, 80, 16), Qt.AlignmentFlag.AlignLeft, "wake")
         p.drawText(QRectF(box.left(), box.bottom() + 4, box.width(), 16), Qt.AlignmentFlag.AlignRight, f"{top:.0f}")
         p.drawText(QRectF(box.left(), box.bottom() + 4, box.width(), 16), Qt.AlignmentFlag.AlignLeft, "score 0")
@@ -203,7 +210,7 @@ class GateChart(QWidget):
 
     def _drag(self, event: QMouseEvent) -> None:
         box = self._box()
-        share = (event.position().x() - box.left()) / max(1.0, box.width())
+        share = (canvas.at(event.position()).x() - box.left()) / max(1.0, box.width())
         self._threshold = round(max(0.0, min(1.0, share)) * self._top())
         self.update()
         self.threshold_changed.emit(self._threshold)

@@ -11,7 +11,6 @@ from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QGridLayout,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -25,9 +24,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.core import paths
+from studio.core import paths, registry
 from studio.core.plan import Attention, Plan
-from studio.desktop import icons
+from studio.desktop import fonts, icons
+from studio.desktop.attention.bars import CostBars, ScoreBars
 from studio.desktop.attention.panel import SelectorPanel
 from studio.desktop.attention.pictures import CropView, FrameView
 from studio.desktop.attention.worker import Look, Measurement, Worker
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from studio.data.frames import Frames
     from studio.session import Session
 
-COLUMNS = ("Selector", "Hit rate", "IoU", "Pixels kept", "End accuracy", "Stage 1", "Network", "Operations", "Asleep")
+COLUMNS = ("Selector", "Hit rate", "IoU", "Pixels kept", "End accuracy", "Stage 1", "Network", "Total", "Asleep")
 PLAY_MS = 700
 REST_MS = 400
 """How long the hand must rest before all frames are measured."""
@@ -59,6 +59,8 @@ class AttentionTab(QWidget):
         self.panel = SelectorPanel()
         self.view, self.crop = FrameView(), CropView()
         self._build()
+        self.retint()
+        self.rescale()
         self._rest = QTimer(self, interval=REST_MS, singleShot=True)
         self._rest.timeout.connect(self._measure)
         self._player = QTimer(self, interval=PLAY_MS)
@@ -80,9 +82,12 @@ class AttentionTab(QWidget):
         self.table = QTableWidget(0, len(COLUMNS))
         self.table.setObjectName("selectors")
         self.table.setAccessibleName("Selectors beside their baselines")
-        self.table.setHorizontalHeaderLabels(list(COLUMNS))
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(28)
+        for column in range(len(COLUMNS)):
+            header = QTableWidgetItem(COLUMNS[column])
+            side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+            header.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+            self.table.setHorizontalHeaderItem(column, header)
         self.table.setShowGrid(False)
         self.table.setAlternatingRowColors(True)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
@@ -103,15 +108,16 @@ class AttentionTab(QWidget):
 
     def _frame_bar(self) -> QHBoxLayout:
         row = QHBoxLayout()
+        self._steps: dict[str, QToolButton] = {}
         for name, by, tip in (("left", -1, "Previous frame (Left)"), ("right", 1, "Next frame (Right)")):
             button = QToolButton()
-            button.setIcon(icons.icon(name))
+            self._steps[name] = button
             button.setToolTip(tip)
             button.setAccessibleName(tip)
             button.clicked.connect(lambda _=False, by=by: self.step(by))
             row.addWidget(button)
         self.number = QLabel("No frames")
-        self.play = QPushButton(icons.icon("play"), "Play")
+        self.play = QPushButton("Play")
         self.play.setCheckable(True)
         self.play.toggled.connect(lambda on: self._player.start() if on else self._player.stop())
         self.open_button = QPushButton("Open frames...")
@@ -120,7 +126,7 @@ class AttentionTab(QWidget):
         heat = QSlider(Qt.Orientation.Horizontal)
         heat.setRange(0, 100)
         heat.setValue(60)
-        heat.setFixedWidth(90)
+        heat.setFixedWidth(80)
         heat.setAccessibleName("Opacity of the heat map")
         heat.valueChanged.connect(lambda v: self.view.set_opacity(v / 100))
         truth = QCheckBox("Truth")
@@ -139,22 +145,36 @@ class AttentionTab(QWidget):
         title = QLabel("What the network sees")
         title.setObjectName("section")
         column.addWidget(title)
-        column.addWidget(self.crop)
-        grid = QGridLayout()
-        self.scores = [(QLabel(), QLabel()) for _ in range(3)]
-        for i, (name, share) in enumerate(self.scores):
-            grid.addWidget(name, i, 0)
-            grid.addWidget(share, i, 1, Qt.AlignmentFlag.AlignRight)
-        column.addLayout(grid)
+        self.scores = ScoreBars()
+        seen = QHBoxLayout()
+        seen.setSpacing(14)
+        seen.addWidget(self.crop)
+        seen.addWidget(self.scores, 1)
+        column.addLayout(seen)
+        column.setContentsMargins(12, 0, 0, 0)
+        column.setSpacing(8)
         self.facts = QLabel()
         self.facts.setObjectName("secondary")
         self.facts.setWordWrap(True)
-        column.addWidget(self.facts)
-        self.costs = QLabel()
-        self.costs.setWordWrap(True)
-        column.addWidget(self.costs)
+        self.costs = CostBars()
+        self.progress = QLabel()
+        self.progress.setObjectName("secondary")
+        for widget in (self.facts, self.costs, self.progress):
+            column.addWidget(widget)
         column.addStretch(1)
         return column
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.table.verticalHeader().setDefaultSectionSize(fonts.px(28))
+        for column in range(1, len(COLUMNS)):
+            self.table.setColumnWidth(column, fonts.px(96 if column == 4 else 84))
+
+    def retint(self) -> None:
+        """Draw the icons in the colours of the theme."""
+        for name, button in self._steps.items():
+            button.setIcon(icons.icon(name))
+        self.play.setIcon(icons.icon("play"))
 
     # -- session and frames -----------------------------------------------------------------------
 
@@ -181,7 +201,9 @@ class AttentionTab(QWidget):
         self.worker.looked.connect(self._looked)
         self.worker.measured.connect(self._measured)
         self.worker.failed.connect(self.failed)
-        self.worker.progress.connect(lambda done, total: self.costs.setText(f"measuring {done:,} of {total:,} frames"))
+        self.worker.progress.connect(
+            lambda done, total: self.progress.setText(f"measuring {done:,} of {total:,} frames")
+        )
         folder = paths.resource("demo")
         if session.path == (folder / "parts.onnx").resolve():
             self.open_frames(folder / "frames")
@@ -246,14 +268,15 @@ class AttentionTab(QWidget):
         except Exception as error:
             self.failed.emit(error)
 
+    def _progressed(self, done: int, total: int) -> None:
+        self.progress.setText(f"measuring {done:,} of {total:,} frames")
+
     # -- answers ----------------------------------------------------------------------------------
 
     def _looked(self, look: Look) -> None:
         self.view.show_look(look)
         self.crop.show_crop(look.crop)
-        for (name, share), (title, value) in zip(self.scores, look.scores, strict=False):
-            name.setText(title)
-            share.setText(f"<b>{100 * value:.1f} %</b>")
+        self.scores.show_scores(look.scores)
         h, w = look.frame.shape[:2]
         x0, y0, x1, y1 = look.box
         iou = "nothing is there" if look.iou is None else f"IoU {look.iou:.2f} with the {look.label}"
@@ -267,12 +290,13 @@ class AttentionTab(QWidget):
         for i, row in enumerate(rows):
             for column, text in enumerate(_cells(row)):
                 item = QTableWidgetItem(text)
+                if i == 0:
+                    item.setFont(fonts.scaled(fonts.section()))
                 if column:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 self.table.setItem(i, column, item)
-        macs = measurement.found["macs"]
-        full = f"full frame {count(macs['full'])}" if macs["full"] else "full frame not possible"
-        self.costs.setText(f"Per frame: stage 1 {count(macs['stage1'])} + network {count(macs['stage2'])} · {full}")
+        self.progress.setText(f"measured on {self.frames.count:,} frames" if self.frames else "")
+        self.costs.show_costs(_costs(measurement.found))
 
     def changeEvent(self, event: Any) -> None:
         super().changeEvent(event)
@@ -284,10 +308,20 @@ def _cells(row: dict[str, Any]) -> list[str]:
     total = (macs["stage1"] or 0) + (macs["stage2"] or 0)
     iou = "–" if row["iou_mean"] is None else f"{row['iou_mean']:.2f}"
     own = (row["accuracy"] or {}).get("with")
+    title = registry.find("attention", row["selector"]).title
     return [
-        row["selector"], _percent(row["hits"]["rate"]), iou, _percent(row["pixels_kept"]), _percent(own),
+        title, _percent(row["hits"]["rate"]), iou, _percent(row["pixels_kept"]), _percent(own),
         count(macs["stage1"] or 0), count(macs["stage2"] or 0), count(total), _percent(row["skipped_rate"]),
     ]  # fmt: skip
+
+
+def _costs(found: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """The whole frame, its crop, and the crop behind the gate, each with its operations."""
+    macs = found["macs"]
+    first, second = float(macs["stage1"] or 0), float(macs["stage2"] or 0)
+    awake = 1 - float(found["skipped_rate"])
+    rows = [("Full frame", 0.0, float(macs["full"]))] if macs["full"] else []
+    return [*rows, ("Crop, every frame", first, second), ("Crop, behind the gate", first, second * awake)]
 
 
 def _percent(value: float | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -19,12 +20,21 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.plan import Step
+from studio.desktop import fonts
 from studio.engine.sensitivity import CASES, SensitivityRow
 
 if TYPE_CHECKING:
     from studio.session import Session
 
-COLUMNS = ("Layer", "alone", "spared", "samples", "Cure")
+COLUMNS = ("Layer", "Alone", "Spared", "Cure")
+TIPS = (
+    "", "Points against the float model when only this layer is compressed",
+    "What leaving this layer in float wins back when all others are compressed", "One click changes the plan",
+)  # fmt: skip
+BUTTONS = 30
+"""Cures are offered for this many layers: every button takes time on the main thread."""
+REFRESH_MS = 250
+HELP = "Runs the network with each layer compressed alone, and with each layer spared (Ctrl+B)"
 
 
 @dataclass(frozen=True)
@@ -61,19 +71,23 @@ class BlamePanel(QWidget):
         self.case.addItems(list(CASES))
         self.case.setCurrentText("int4")
         self.case.setAccessibleName("Case to blame layers for")
-        self.case.currentTextChanged.connect(lambda _: self.refresh())
+        self.case.currentTextChanged.connect(lambda _: self._show())
         self.button = QPushButton("Measure")
-        self.button.setToolTip("Runs the network with each layer compressed alone, and with each layer spared (Ctrl+B)")
+        self.button.setToolTip(HELP)
         self.button.setShortcut("Ctrl+B")
         self.button.clicked.connect(self._measure)
         self.text = QLabel()
         self.text.setObjectName("secondary")
         self.table = QTableWidget(0, len(COLUMNS))
-        self.table.setHorizontalHeaderLabels(list(COLUMNS))
+        for column, tip in enumerate(TIPS):
+            header = QTableWidgetItem(COLUMNS[column])
+            header.setToolTip(tip)
+            self.table.setHorizontalHeaderItem(column, header)
+            side = Qt.AlignmentFlag.AlignRight if column in (1, 2) else Qt.AlignmentFlag.AlignLeft
+            header.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
         self.table.setAccessibleName("Points that each layer costs")
         self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.table.verticalHeader().hide()
-        self.table.verticalHeader().setDefaultSectionSize(26)
         self.table.setShowGrid(False)
         self.table.setAlternatingRowColors(True)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
@@ -87,27 +101,46 @@ class BlamePanel(QWidget):
         layout.setContentsMargins(8, 6, 8, 0)
         layout.addLayout(head)
         layout.addWidget(self.table)
+        self._stale = QTimer(self, interval=REFRESH_MS, singleShot=True)
+        self._stale.timeout.connect(self._show)
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.table.verticalHeader().setDefaultSectionSize(fonts.px(28))
+        for column, width in ((1, 90), (2, 90), (3, 130)):
+            self.table.setColumnWidth(column, fonts.px(width))
 
     def set_session(self, session: Session | None) -> None:
         """Show the table of another session."""
         self._session = session
-        self.button.setEnabled(session is not None and session.data is not None)
-        self.refresh()
+        able = session is not None and session.data is not None
+        self.button.setEnabled(able)
+        self.button.setToolTip(HELP if able else "Measuring needs evaluation data: open some with the network.")
+        self._show()
 
     def refresh(self) -> None:
-        """Show the measured table again."""
+        """Show the measured table again, soon; while it is hidden, when it is shown."""
+        if self.isVisible() and not self._stale.isActive():
+            self._stale.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._show()
+
+    def _show(self) -> None:
         table = self._session.blame if self._session else None
         rows = table.blame(self.case.currentText()) if table else []
         self.table.setRowCount(len(rows))
         if table is None:
             self.text.setText("Which layers cost the most? Measured on your data, each layer alone and each spared.")
             return
-        self.text.setText(f"points against float, on {table.samples} samples; 95 % interval in the tooltip")
+        self.text.setText(f"Points of accuracy on {table.samples:,} samples; 95 % interval in the tooltip")
         for i, row in enumerate(rows):
-            self._fill(i, row, table.find(row.layer, row.case, "spared"), table.samples)
+            self._fill(i, row, table.find(row.layer, row.case, "spared"))
 
-    def _fill(self, i: int, row: SensitivityRow, spared: SensitivityRow | None, samples: int) -> None:
-        texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–", f"{samples}"]
+    def _fill(self, i: int, row: SensitivityRow, spared: SensitivityRow | None) -> None:
+        texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–"]
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setData(Qt.ItemDataRole.UserRole, row.layer)
@@ -116,16 +149,24 @@ class BlamePanel(QWidget):
             if column == 1 and row.interval:
                 item.setToolTip(f"{100 * row.interval[0]:+.2f} to {100 * row.interval[1]:+.2f} points")
             if column == 2:
-                item.setToolTip("What leaving this layer in float wins back when all others are compressed")
+                item.setToolTip(TIPS[2])
             self.table.setItem(i, column, item)
-        if row.delta < 0:
-            found = cure(row)
-            button = QPushButton(found.text)
-            button.setAccessibleName(f"{found.text}: {row.layer}")
-            button.clicked.connect(lambda _=False: self.cured.emit(row.layer, found.step))
-            self.table.setCellWidget(i, 4, button)
-        else:
-            self.table.removeCellWidget(i, 4)
+        self._offer(i, row)
+
+    def _offer(self, i: int, row: SensitivityRow) -> None:
+        """Put the cure's button beside a layer that costs something; one that is there already stays."""
+        if row.delta >= 0 or i >= BUTTONS:
+            self.table.removeCellWidget(i, 3)
+            return
+        found = cure(row)
+        name, old = f"{found.text}: {row.layer}", self.table.cellWidget(i, 3)
+        if old is not None and old.accessibleName() == name:
+            return
+        button = QPushButton(found.text)
+        button.setObjectName("small")
+        button.setAccessibleName(name)
+        button.clicked.connect(lambda _=False: self.cured.emit(row.layer, found.step))
+        self.table.setCellWidget(i, 3, button)
 
     def _measure(self) -> None:
         if self._session is not None:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
-from studio.desktop import theme
+from studio.desktop import canvas, theme
 from studio.desktop.theme import fonts
 
 LEFT, BOTTOM, TOP = 38, 22, 8
+SHADES = 64
+"""Colours of a ramp between its stops."""
 
 
 def ramp(colors: tuple[str, ...], share: float) -> str:
     """Colour of a ramp at 0..1."""
-    return colors[min(len(colors) - 1, max(0, round(share * (len(colors) - 1))))]
+    return shades(colors)[round(min(1.0, max(0.0, share)) * (SHADES - 1))]
+
+
+@cache
+def shades(colors: tuple[str, ...]) -> tuple[str, ...]:
+    """Colours of a ramp, low to high."""
+    found = []
+    for i in range(SHADES):
+        at = i / (SHADES - 1) * (len(colors) - 1)
+        low = min(len(colors) - 2, int(at))
+        found.append(theme.mix(colors[low], colors[low + 1], at - low))
+    return tuple(found)
 
 
 def draw_bars(p: QPainter, box: QRectF, shares: Sequence[float], color: str) -> None:
@@ -51,7 +65,7 @@ class WeightChart(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumHeight(118)
+        self.setMinimumHeight(fonts.px(118))
         self.setAccessibleName("Histogram of the weights")
         self.log = False
         self._before = self._after = np.zeros(1)
@@ -74,8 +88,9 @@ class WeightChart(QWidget):
         return min(1.0, count / top) if top else 0.0
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p = theme.tokens(), QPainter(self)
-        box = QRectF(LEFT, TOP, self.width() - LEFT - 8, self.height() - TOP - BOTTOM)
+        t, p, whole = theme.tokens(), canvas.painter(self), canvas.area(self)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        box = QRectF(LEFT, TOP, whole.width() - LEFT - 8, whole.height() - TOP - BOTTOM)
         top = float(max(self._before.max(), 1))
         top = max(top, float(self._after.max())) if self.log else top
         self._axes(p, t, box, top)
@@ -108,7 +123,7 @@ class WeightChart(QWidget):
             value = self._edges[0] + share * (self._edges[-1] - self._edges[0])
             x = box.left() + share * box.width()
             at = QRectF(x - (0 if share == 0 else 30 if share == 0.5 else 60), box.bottom() + 3, 60, 16)
-            p.drawText(at, getattr(Qt.AlignmentFlag, side), "0" if share == 0.5 else f"{value:.3g}")
+            p.drawText(at, getattr(Qt.AlignmentFlag, side), "0" if share == 0.5 else f"{value:.3g}".replace("-", "−"))
 
 
 class ImportanceChart(QWidget):
@@ -121,7 +136,7 @@ class ImportanceChart(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumHeight(108)
+        self.setMinimumHeight(fonts.px(108))
         self.setAccessibleName("Importance of each channel, sorted")
         self.setToolTip("Drag the line: channels below it are the least important ones")
         self._scores = np.zeros(0)
@@ -144,18 +159,20 @@ class ImportanceChart(QWidget):
         return int((self._scores < self._threshold).sum()) if self._threshold is not None else 0
 
     def _box(self) -> QRectF:
-        return QRectF(LEFT, TOP, self.width() - LEFT - 8, self.height() - TOP - 8)
+        whole = canvas.area(self)
+        return QRectF(LEFT, TOP, whole.width() - LEFT - 8, whole.height() - TOP - 8)
 
     def _top(self) -> float:
         return float(self._scores.max()) if len(self._scores) and self._scores.max() > 0 else 1.0
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p, box = theme.tokens(), QPainter(self), self._box()
+        t, p, box = theme.tokens(), canvas.painter(self), self._box()
+        p.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         p.setFont(fonts.small())
         if not len(self._scores):
             p.setPen(QColor(t.text2))
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            p.drawText(QRectF(self.rect()).adjusted(8, 0, -8, 0), flags, self._message)
+            p.drawText(canvas.area(self).adjusted(8, 0, -8, 0), flags, self._message)
             p.end()
             return
         top, step = self._top(), box.width() / len(self._scores)
@@ -180,7 +197,11 @@ class ImportanceChart(QWidget):
         y = box.bottom() - (self._threshold or 0.0) / top * box.height()
         p.setPen(QPen(QColor(t.text), 1.2, Qt.PenStyle.DashLine))
         p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
-        p.fillRect(QRectF(box.left() - 8, y - 6, 8, 12), QColor(t.text))
+        grip = QPolygonF([QPointF(box.left() - 9, y - 5), QPointF(box.left() - 9, y + 5), QPointF(box.left(), y)])
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(QColor(t.text))
+        p.drawPolygon(grip)
         if self._threshold is not None:
             n = self.below
             text = f"{len(self._scores) - n} above · {n} below"
@@ -206,7 +227,7 @@ class ImportanceChart(QWidget):
         if not len(self._scores):
             return
         box = self._box()
-        share = (box.bottom() - event.position().y()) / max(1.0, box.height())
+        share = (box.bottom() - canvas.at(event.position()).y()) / max(1.0, box.height())
         self._threshold = max(0.0, min(1.0, share)) * self._top()
         self.update()
         self.threshold_changed.emit(self.below / len(self._scores), final)

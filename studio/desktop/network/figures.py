@@ -10,7 +10,10 @@ from studio.core.graph import Layer
 from studio.core.technique import Stage
 
 if TYPE_CHECKING:
+    from studio.engine.sensitivity import SensitivityTable
     from studio.session import Session
+
+_known: tuple[SensitivityTable | None, dict[str, float]] = (None, {})
 
 
 @dataclass(frozen=True)
@@ -57,5 +60,13 @@ def plain_row(layer: Layer) -> LayerRow:
 
 def points_lost(session: Session, name: str) -> float | None:
     """Measured share of a layer at 4 bits in points, 0 and more; None where it was not measured."""
-    measured = session.blame.find(name, "int4") if session.blame else None
-    return None if measured is None else max(0.0, -100 * measured.delta)
+    return _points(session.blame).get(name) if session.blame else None
+
+
+def _points(table: SensitivityTable) -> dict[str, float]:
+    """Points lost by layer; made once for a table, because every painting asks for every layer."""
+    global _known
+    if _known[0] is not table:
+        rows = (row for row in table.rows if row.case == "int4" and row.mode == "alone")
+        _known = (table, {row.layer: max(0.0, -100 * row.delta) for row in rows})
+    return _known[1]

@@ -41,6 +41,7 @@ class GraphModel:
         self.selected: tuple[str, ...] = ()
         self.current: str | None = None
         self.measured_plan: Plan = session.plan
+        self.take_plan(session.plan)
         self.bytes: dict[str, int] = {}
         self._layout()
 
@@ -53,6 +54,16 @@ class GraphModel:
             self.tops.append(y)
             y += HEIGHTS[row.kind] + GAP
         self.height = y
+
+    def take_plan(self, plan: Plan) -> None:
+        """Know the steps that layers really get under the session's plan, their channel groups' among them."""
+        self._plan_steps = self.session.engine.resolve(plan).steps
+        self._measured_steps = self.session.engine.resolve(self.measured_plan).steps
+
+    def measured(self, plan: Plan) -> None:
+        """Chips of steps that were not part of this plan are dashed."""
+        self.measured_plan = plan
+        self.take_plan(self.session.plan)
 
     def toggle(self, block: str) -> None:
         """Open or collapse a block."""
@@ -125,10 +136,10 @@ class GraphModel:
         return [Chip(f"{n} {text}", technique, False) for (text, technique), n in counts.items()]
 
     def _steps(self, layer: str) -> Sequence[Step]:
-        return self.session.plan.steps(layer)
+        return self._plan_steps.get(layer, ())
 
     def _chip(self, layer: str, step: Step) -> Chip:
-        dashed = step not in self.measured_plan.steps(layer)
+        dashed = step not in self._measured_steps.get(layer, ())
         return Chip(step.found.chip(step.values), str(step.technique), dashed)
 
     def sizes(self, row: Row) -> tuple[int, int]:

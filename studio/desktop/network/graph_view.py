@@ -8,7 +8,8 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPen, QWheelEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
-from studio.desktop import theme
+from studio.desktop import fonts, theme
+from studio.desktop.network.graph_header import HEIGHT, GraphHeader
 from studio.desktop.network.graph_model import HEIGHTS, GraphModel
 from studio.desktop.network.lanes import Lane
 from studio.desktop.network.row_painter import Pictures, RowPainter
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from studio.session import Session
 
 LANE_WIDTH = 22
-SPINE_X = 14
+SPINE_X = 16
 ZOOMS = (0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 
 
@@ -41,6 +42,7 @@ class GraphView(QAbstractScrollArea):
         self.model: GraphModel | None = None
         self.thumbnails: Thumbnails | None = None
         self.zoom = 1.0
+        self.header = GraphHeader(self)
         self._hovered: int | None = None
         self._pictures: Pictures = {}
         self._anchor: str | None = None
@@ -65,8 +67,8 @@ class GraphView(QAbstractScrollArea):
         row = self.model.row_of(name)
         if row is not None:
             rect = self._row_rect(row)
-            top = int(rect.top() * self.zoom) - self.verticalScrollBar().value()
-            self.viewport().update(0, top - 4, self.viewport().width(), int(rect.height() * self.zoom) + 8)
+            top = int(rect.top() * self._scale) - self.verticalScrollBar().value()
+            self.viewport().update(0, top - 4, self.viewport().width(), int(rect.height() * self._scale) + 8)
 
     def select(self, names: list[str], current: str | None) -> None:
         """Select layers from outside and bring the current one into view."""
@@ -85,7 +87,7 @@ class GraphView(QAbstractScrollArea):
         if row is None:
             return
         rect, bar = self._row_rect(row), self.verticalScrollBar()
-        top, bottom = rect.top() * self.zoom - 40, rect.bottom() * self.zoom + 40
+        top, bottom = rect.top() * self._scale - 40, rect.bottom() * self._scale + 40
         if top < bar.value():
             bar.setValue(int(top))
         elif bottom > bar.value() + self.viewport().height():
@@ -94,10 +96,21 @@ class GraphView(QAbstractScrollArea):
     def set_zoom(self, zoom: float) -> None:
         """Scale rows; the middle of the view stays."""
         bar = self.verticalScrollBar()
-        middle = (bar.value() + self.viewport().height() / 2) / self.zoom
+        middle = (bar.value() + self.viewport().height() / 2) / self._scale
         self.zoom = max(ZOOMS[0], min(ZOOMS[-1], zoom))
         self._resized()
-        bar.setValue(int(middle * self.zoom - self.viewport().height() / 2))
+        bar.setValue(int(middle * self._scale - self.viewport().height() / 2))
+
+    @property
+    def _scale(self) -> float:
+        """Pixels on screen for each of a row: zoom and the size of type."""
+        return self.zoom * fonts.factor()
+
+    def rescale(self) -> None:
+        """Draw at the current size of type."""
+        self.setViewportMargins(0, fonts.px(HEIGHT), 0, 0)
+        self.header.setGeometry(0, 0, self.width(), fonts.px(HEIGHT))
+        self._resized()
 
     def step_zoom(self, by: int) -> None:
         """Next larger (1) or smaller (-1) zoom."""
@@ -107,7 +120,7 @@ class GraphView(QAbstractScrollArea):
     def fit(self) -> None:
         """Scale so that all rows are visible, down to the smallest zoom."""
         if self.model is not None:
-            self.set_zoom(self.viewport().height() / max(1, self.model.height))
+            self.set_zoom(self.viewport().height() / fonts.factor() / max(1, self.model.height))
 
     def toggle_block(self, block: str) -> None:
         """Open or collapse one block."""
@@ -122,14 +135,20 @@ class GraphView(QAbstractScrollArea):
             self._resized()
 
     def resizeEvent(self, event: QEvent) -> None:
-        self._resized()
+        self.rescale()
+        if self.model is not None and self.model.current is not None:
+            self.show_layer(self.model.current)
 
     def _resized(self) -> None:
-        height = int(self.model.height * self.zoom) if self.model else 0
+        height = int(self.model.height * self._scale) if self.model else 0
         bar = self.verticalScrollBar()
         bar.setPageStep(self.viewport().height())
         bar.setSingleStep(24)
         bar.setRange(0, max(0, height - self.viewport().height()))
+        if self.model is None:
+            self.header.place(0, 0, 1)
+        else:
+            self.header.place(self._left(), self._width(), self._scale)
         self.viewport().update()
         self.viewport_moved.emit()
 
@@ -141,9 +160,10 @@ class GraphView(QAbstractScrollArea):
 
     def _row_rect(self, row: int) -> QRectF:
         assert self.model is not None
-        left = self._left()
-        width = self.viewport().width() / self.zoom - left - 10
-        return QRectF(left, self.model.tops[row], width, HEIGHTS[self.model.rows[row].kind])
+        return QRectF(self._left(), self.model.tops[row], self._width(), HEIGHTS[self.model.rows[row].kind])
+
+    def _width(self) -> float:
+        return self.viewport().width() / self._scale - self._left() - 10
 
     def _lane_x(self, lane: int) -> float:
         assert self.model is not None
@@ -162,12 +182,12 @@ class GraphView(QAbstractScrollArea):
             return
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         p.translate(0, -self.verticalScrollBar().value())
-        p.scale(self.zoom, self.zoom)
-        top = (self.verticalScrollBar().value() + event.rect().top()) / self.zoom
-        bottom = (self.verticalScrollBar().value() + event.rect().bottom()) / self.zoom
+        p.scale(self._scale, self._scale)
+        top = (self.verticalScrollBar().value() + event.rect().top()) / self._scale
+        bottom = (self.verticalScrollBar().value() + event.rect().bottom()) / self._scale
         self._paint_blocks(p, t, top, bottom)
         self._paint_lanes(p, t, top, bottom)
-        scale = self.zoom * self.devicePixelRatioF()
+        scale = self._scale * self.devicePixelRatioF()
         painter = RowPainter(self.model, self.thumbnails, t, self._pictures)
         whole = True
         for i, row in enumerate(self.model.rows):
@@ -195,7 +215,7 @@ class GraphView(QAbstractScrollArea):
         p.setBrush(QColor(t.well))
         for start, end in spans.values():
             if end >= top and start <= bottom:
-                box = QRectF(4, start - 3, self.viewport().width() / self.zoom - 8, end - start + 7)
+                box = QRectF(4, start - 3, self.viewport().width() / self._scale - 8, end - start + 7)
                 p.drawRoundedRect(box, 5, 5)
 
     def _paint_lanes(self, p: QPainter, t: theme.Tokens, top: float, bottom: float) -> None:
@@ -264,7 +284,7 @@ class GraphView(QAbstractScrollArea):
     def _row_under(self, event: QMouseEvent) -> int | None:
         if self.model is None:
             return None
-        return self.model.row_at((event.position().y() + self.verticalScrollBar().value()) / self.zoom)
+        return self.model.row_at((event.position().y() + self.verticalScrollBar().value()) / self._scale)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         row = self._row_under(event)
@@ -283,7 +303,7 @@ class GraphView(QAbstractScrollArea):
         if self.model is None or row is None or event.button() != Qt.MouseButton.LeftButton:
             return
         item = self.model.rows[row]
-        if item.kind in ("header", "block") and event.position().x() / self.zoom < self._left() + 30:
+        if item.kind in ("header", "block") and event.position().x() / self._scale < self._left() + 30:
             self.toggle_block(item.title)
             return
         names = [layer.name for layer in item.layers if layer.weighted] or [item.layers[0].name]

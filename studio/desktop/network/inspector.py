@@ -24,6 +24,7 @@ from studio.core import registry
 from studio.core.errors import StudioError
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
+from studio.desktop import fonts, icons
 from studio.desktop.network.charts import ImportanceChart, WeightChart
 from studio.desktop.network.technique_card import TechniqueCard
 from studio.desktop.network.thumbnails import Thumbnails
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from studio.session import Session
 
 MOVES = itertools.count()
+FLOAT = "Switches quantization off here; pruning stays (Ctrl+L)"
 
 
 class Inspector(QScrollArea):
@@ -47,7 +49,6 @@ class Inspector(QScrollArea):
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setMinimumWidth(392)
         self._session: Session | None = None
         self._thumbnails: Thumbnails | None = None
         self._names: list[str] = []
@@ -63,20 +64,32 @@ class Inspector(QScrollArea):
         self._build_charts()
         self._build_techniques()
         self._layout.addStretch(1)
+        self.retint()
+        self.rescale()
         self._show_layer()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setMinimumWidth(fonts.px(392))
+
+    def retint(self) -> None:
+        """Draw the icons in the colours of the theme."""
+        for name, button in self._arrows.items():
+            button.setIcon(icons.icon(name))
 
     def _build_head(self) -> None:
         row = QHBoxLayout()
+        self._arrows: dict[str, QToolButton] = {}
         self.title = QLabel()
         self.title.setObjectName("page-title")
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row.addWidget(self.title, 1)
         for arrow, by, text in (
-            (Qt.ArrowType.UpArrow, -1, "Previous layer"),
-            (Qt.ArrowType.DownArrow, 1, "Next layer"),
+            ("up", -1, "Previous layer (Up in the graph)"),
+            ("down", 1, "Next layer (Down in the graph)"),
         ):
             button = QToolButton()
-            button.setArrowType(arrow)
+            self._arrows[arrow] = button
             button.setAutoRaise(True)
             button.setToolTip(text)
             button.setAccessibleName(text)
@@ -84,8 +97,7 @@ class Inspector(QScrollArea):
             row.addWidget(button)
         self._layout.addLayout(row)
         row = QHBoxLayout()
-        self.detail, self.sizes = QLabel(), QLabel()
-        self.detail.setObjectName("secondary")
+        self.detail, self.sizes = _secondary(""), QLabel()
         row.addWidget(self.detail, 1)
         row.addWidget(self.sizes)
         self._layout.addLayout(row)
@@ -120,16 +132,16 @@ class Inspector(QScrollArea):
         layout = QVBoxLayout(self._techniques)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(6)
-        right = QLabel("effect when on")
-        right.setObjectName("secondary")
-        layout.addLayout(_line(_section("Techniques"), right))
+        layout.addLayout(_line(_section("Techniques"), _secondary("effect when on")))
         found = [registry.find("techniques", name) for name in registry.names("techniques")]
-        self.cards: dict[Stage, TechniqueCard] = {}
+        self.cards: dict[str, TechniqueCard] = {}  # by technique, in the order in which they act
         for technique in sorted(found, key=lambda f: f.stage):
+            if technique.stage >= Stage.CODE and not any(c.found.stage >= Stage.CODE for c in self.cards.values()):
+                layout.addWidget(_secondary("stored form and kernel"))
             card = TechniqueCard(technique.name)
             card.changed.connect(self._set_step)
             card.switched.connect(lambda on, card=card: self._switch(card, on))
-            self.cards[technique.stage] = card
+            self.cards[technique.name] = card
             layout.addWidget(card)
         self.activation = QComboBox()
         self.activation.setAccessibleName("Activation format of the output")
@@ -137,14 +149,13 @@ class Inspector(QScrollArea):
             self.activation.addItem(text, bits)
         self.activation.activated.connect(self._set_activation)
         self.float_button = QPushButton("Leave in float")
-        self.float_button.setToolTip("Switches quantization off here; pruning stays (Ctrl+L)")
+        self.float_button.setToolTip(FLOAT)
         self.float_button.setShortcut("Ctrl+L")
         self.float_button.clicked.connect(self._leave_float)
         label = QLabel("Output tensor")
         label.setBuddy(self.activation)
         layout.addLayout(_line(label, self.activation, self.float_button))
-        self.sqnr = QLabel()
-        self.sqnr.setObjectName("secondary")
+        self.sqnr = _secondary("")
         layout.addWidget(self.sqnr)
         self._layout.addWidget(self._techniques)
 
@@ -165,13 +176,15 @@ class Inspector(QScrollArea):
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
         """Show the new plan where it differs for this layer."""
-        if self._session is not None and self._current and old.steps(self._current) != new.steps(self._current):
+        if self._session is not None and self._current:
             self._show_steps()
 
     def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
         """Show a measured effect of a step of this layer."""
-        if layer == self._current and stage in self.cards:
-            self.cards[stage].show_effect(effect)
+        if layer == self._current:
+            for card in self.cards.values():
+                if card.found.stage == stage and card.on:
+                    card.show_effect(effect)
 
     def _show_layer(self) -> None:
         shown = self._session is not None and bool(self._current)
@@ -201,12 +214,15 @@ class Inspector(QScrollArea):
         assert self._session is not None
         view = self._session.layer(self._current)
         steps = {step.stage: step for step in view.steps}
-        for stage, card in self.cards.items():
-            card.show_step(steps.get(stage), view.reason(card.technique))
+        for card in self.cards.values():
+            step = steps.get(card.found.stage)
+            mine = step if step is not None and step.technique == card.technique else None
+            card.show_step(mine, view.reason(card.technique), replaces=step if mine is None else None)
             card.show_effect(None)
         bits = self._session.plan.activations.layers.get(self._current)
         self.activation.setCurrentIndex(self.activation.findData(bits))
         self.float_button.setEnabled(Stage.GRID in steps)
+        self.float_button.setToolTip(FLOAT if Stage.GRID in steps else "The weights of this layer are in float already")
         if view.layer.weighted:
             self._session.request_effects(self._current)
 
@@ -215,7 +231,8 @@ class Inspector(QScrollArea):
         found = self._thumbnails.find(name) if self._thumbnails and name == self._current else None
         if found is None:
             return
-        self.sizes.setText(f"{4 * found.row.parameters / 1024:,.1f} → <b>{found.row.bytes / 1024:,.1f} KiB</b>")
+        now = fonts.strong(f"{found.row.bytes / 1024:,.1f} KiB")
+        self.sizes.setText(f"{4 * found.row.parameters / 1024:,.1f} → {now}")
         self.weights.show_weights(found.counts_before, found.counts_after, found.edges, found.levels)
         self.weights_title.setText(f"Weights   {len(found.levels)} levels" if len(found.levels) else "Weights   float")
         noise = found.row.sqnr_db
@@ -276,6 +293,12 @@ class Inspector(QScrollArea):
 def _section(text: str) -> QLabel:
     label = QLabel(text)
     label.setObjectName("section")
+    return label
+
+
+def _secondary(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setObjectName("secondary")
     return label
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QResizeEvent, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView, QWidget
 
-from studio.desktop import theme
+from studio.desktop import fonts, theme
 from studio.desktop.network.figures import LayerRow
 from studio.desktop.network.row_painter import count
 
@@ -19,6 +20,8 @@ COLUMNS = ("Layer", "Kind", "Params", "MACs", "KiB", "Bits", "Sparse", "SQNR dB"
 BAR_COLUMNS = {4: "compressed", 7: "updating", 8: "sensitivity"}
 WITH_KIND = 720
 """Width from which the table has room for the kind of a layer."""
+WIDTHS = {1: 78, 2: 62, 3: 62, 4: 80, 5: 40, 6: 60, 7: 80, 8: 80}
+"""Widths of the columns behind the name, which takes the rest."""
 SORT_ROLE = Qt.ItemDataRole.UserRole
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1
 
@@ -29,6 +32,10 @@ class LayerModel(QStandardItemModel):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(COLUMNS), parent)
         self.setHorizontalHeaderLabels(list(COLUMNS))
+        for column in range(len(COLUMNS)):
+            side = Qt.AlignmentFlag.AlignLeft if column < 2 else Qt.AlignmentFlag.AlignRight
+            flags = side | Qt.AlignmentFlag.AlignVCenter
+            self.setHeaderData(column, Qt.Orientation.Horizontal, flags, Qt.ItemDataRole.TextAlignmentRole)
         self.rows: list[LayerRow] = []
         self._tops: dict[int, float] = {}
 
@@ -54,6 +61,10 @@ class LayerModel(QStandardItemModel):
                 self._tops[column] = top
                 for i in range(len(self.rows)):
                     self._fill(i, [column])
+
+    def update_points(self, points: Callable[[str], float | None]) -> None:
+        """Show newly measured points of all layers."""
+        self.update_rows([replace(row, points=points(row.name)) for row in self.rows])
 
     def _top(self, column: int) -> float:
         return max((row.values()[column] or 0 for row in self.rows), default=0)
@@ -91,7 +102,7 @@ class BarDelegate(QStyledItemDelegate):
             return
         t = theme.tokens()
         rect = QRectF(option.rect)
-        room = max(0.0, min(34.0, rect.width() - 62))
+        room = max(0.0, min(34.0, rect.width() / fonts.factor() - 50)) * fonts.factor()
         box = QRectF(rect.left() + 4, rect.center().y() - 6, room, 12)
         kind = BAR_COLUMNS[index.column()]
         color = t.sensitivity[2] if kind == "sensitivity" else getattr(t, kind)
@@ -122,16 +133,20 @@ class LayerTable(QTableView):
         self.setShowGrid(False)
         self.setItemDelegate(BarDelegate(self))
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(26)
         header = self.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(44)
         header.setHighlightSections(False)
-        for column, width in enumerate((0, 78, 62, 66, 86, 44, 54, 80, 84)):
-            if column:
-                self.setColumnWidth(column, width)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.rescale()
         self.selectionModel().selectionChanged.connect(self._picked)
         self._following = False
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.verticalHeader().setDefaultSectionSize(fonts.px(26))
+        self.horizontalHeader().setMinimumSectionSize(fonts.px(38))
+        for column, width in WIDTHS.items():
+            self.setColumnWidth(column, fonts.px(width))
 
     def set_rows(self, rows: list[LayerRow]) -> None:
         """Show the layers of another network."""
@@ -151,7 +166,7 @@ class LayerTable(QTableView):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.setColumnHidden(1, self.width() < WITH_KIND)
+        self.setColumnHidden(1, self.width() < fonts.px(WITH_KIND))
 
     def follow(self, names: list[str]) -> None:
         """Select what the graph has selected."""

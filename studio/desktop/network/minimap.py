@@ -6,7 +6,7 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QLinearGradient, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from studio.desktop import theme
+from studio.desktop import canvas, theme
 from studio.desktop.network.charts import ramp
 from studio.desktop.network.graph_model import HEIGHTS
 from studio.desktop.network.graph_view import GraphView
@@ -25,23 +25,28 @@ class Minimap(QWidget):
         self.setObjectName("minimap")
         self.setAccessibleName("Minimap of the layer graph")
         self.setToolTip("Whole network (M shows or hides it); colour: points lost at 4 bits")
-        self.setFixedWidth(104)
+        self.rescale()
         view.viewport_moved.connect(self.update)
         view.selection_changed.connect(lambda *_: self.update())
 
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setFixedWidth(fonts.px(104))
+        self.setMinimumHeight(fonts.px(120))
+
     def _map(self) -> QRectF:
         model = self._view.model
-        height = self.height() - LEGEND - 16
+        whole = canvas.area(self)
+        height = whole.height() - LEGEND - 16
         used = min(height, model.height * 0.35) if model else height
-        return QRectF(8, 8, self.width() - 16, max(40.0, used))
+        return QRectF(8, 8, whole.width() - 16, max(40.0, used))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p = theme.tokens(), QPainter(self)
+        t, p = theme.tokens(), canvas.painter(self)
         model = self._view.model
         if model is None or not model.rows:
             p.end()
             return
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
         area = self._map()
         p.setPen(QPen(QColor(t.line), 1))
         p.setBrush(QColor(t.panel))
@@ -75,17 +80,18 @@ class Minimap(QWidget):
         p.drawRoundedRect(box, 3, 3)
 
     def _legend(self, p: QPainter, t: theme.Tokens) -> None:
-        y = self.height() - LEGEND
+        whole = canvas.area(self)
+        y, width = whole.height() - LEGEND, whole.width()
         p.setFont(fonts.small())
         p.setPen(QColor(t.text2))
-        p.drawText(QRectF(8, y, self.width() - 8, 16), Qt.AlignmentFlag.AlignLeft, "Sensitivity")
-        bar = QRectF(8, y + 20, self.width() - 16, 8)
+        p.drawText(QRectF(8, y, width - 8, 16), Qt.AlignmentFlag.AlignLeft, "Sensitivity")
+        bar = QRectF(8, y + 20, width - 16, 8)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         for i, color in enumerate(t.sensitivity):
             gradient.setColorAt(i / (len(t.sensitivity) - 1), QColor(color))
         p.fillRect(bar, gradient)
         p.drawText(QRectF(8, y + 31, 40, 16), Qt.AlignmentFlag.AlignLeft, "0")
-        p.drawText(QRectF(8, y + 31, self.width() - 16, 16), Qt.AlignmentFlag.AlignRight, f"{SHOWN_POINTS:g} pt")
+        p.drawText(QRectF(8, y + 31, width - 16, 16), Qt.AlignmentFlag.AlignRight, f"{SHOWN_POINTS:g} pt")
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self._scroll_to(event)
@@ -96,5 +102,5 @@ class Minimap(QWidget):
 
     def _scroll_to(self, event: QMouseEvent) -> None:
         area, bar = self._map(), self._view.verticalScrollBar()
-        share = (event.position().y() - area.top()) / max(1.0, area.height())
+        share = (canvas.at(event.position()).y() - area.top()) / max(1.0, area.height())
         bar.setValue(int(share * (bar.maximum() + bar.pageStep()) - bar.pageStep() / 2))

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QPixmap, QPolygonF
 
-from studio.desktop.network.charts import draw_bars, draw_outline, ramp
+from studio.desktop.network.charts import draw_bars, draw_outline, ramp, shades
 from studio.desktop.network.graph_model import GraphModel
 from studio.desktop.network.rows import Row
 from studio.desktop.network.thumbnails import Thumbnail, Thumbnails
 from studio.desktop.theme import Tokens, fonts
 
-COLUMNS = (
-    ("output", 190, 0.16),
-    ("weights", 0, 0.13),
-    ("importance", 0, 0.17),
-    ("techniques", 0, 0.22),
-    ("size", 92, 0.0),
-)
-"""Columns right of the name: least width and share of what is left."""
-NAME = 210
+LEAST = {"name": 196.0, "output": 104.0, "weights": 84.0, "importance": 100.0, "techniques": 96.0, "size": 92.0}
+"""Least width of each column; importance, then weights are left out where there is no room."""
+GROWTH = (("techniques", 84.0), ("name", 60.0), ("importance", 90.0), ("weights", 50.0))
+"""What columns take of the room that is left, one after the other; the rest is given to techniques."""
+EDGE = 16.0
+"""Room left of the name: sensitivity stripe and a gap."""
+TITLES = {
+    "name": "Layer", "output": "Output", "weights": "Weights", "importance": "Importance", "techniques": "Techniques",
+    "size": "Size, KiB",
+}  # fmt: skip
 SHOWN_POINTS = 1.0
 """Points lost at 4 bits at which the sensitivity tint is darkest."""
 
 
 def columns(width: float) -> dict[str, tuple[float, float]]:
     """Left edge and width of every column of a card of this width."""
-    left = max(0.0, width - NAME - sum(least for _, least, _ in COLUMNS) - 24)
-    total = sum(share for _, _, share in COLUMNS) or 1.0
-    found = {"name": (16.0, NAME - 16.0 + 0.0)}
-    x = float(NAME)
-    if left < 150:  # narrow: name and size only keep their room
-        found["size"] = (width - 92, 84.0)
-        found["output"] = (x, width - 92 - x)
-        return found
-    for name, least, share in COLUMNS:
-        w = least * (0.62 if name == "output" else 1.0) + left * share / total
-        found[name] = (x, w - 12)
+    widths = dict(LEAST)
+    for name in ("importance", "weights", "techniques"):
+        if sum(widths.values()) + EDGE > width:
+            del widths[name]
+    left = max(0.0, width - EDGE - sum(widths.values()))
+    for name, most in GROWTH:
+        if name in widths:
+            grown = min(left, most)
+            widths[name] += grown
+            left -= grown
+    if "techniques" in widths:
+        widths["techniques"] += left
+    found, x = {}, EDGE
+    for name, w in widths.items():
+        found[name] = (x, w - 14)
         x += w
-    found["size"] = (width - 100, 90.0)
+    found["size"] = (width - LEAST["size"], LEAST["size"] - 10)
     return found
 
 
@@ -73,11 +79,16 @@ class RowPainter:
         known = self.pictures.get(row.name)
         if (known is None or known[0] != content) and time.perf_counter() < self._until:
             known = (content, self._picture(row, rect, lane_color, hovered, scale))
+            known[1].setDevicePixelRatio(p.device().devicePixelRatioF())
             self.pictures[row.name] = known
         if known is None:
             return False
-        place = rect.adjusted(-SHADOW, -SHADOW, SHADOW, SHADOW)
-        p.drawPixmap(place, known[1], QRectF(known[1].rect()))
+        # On whole pixels, else every text is blurred.
+        at = p.worldTransform().map(rect.topLeft() - QPointF(SHADOW, SHADOW))
+        p.save()
+        p.resetTransform()
+        p.drawPixmap(round(at.x()), round(at.y()), known[1])
+        p.restore()
         return known[0] == content
 
     def _content(self, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> tuple[object, ...]:
@@ -115,19 +126,22 @@ class RowPainter:
         self._text(p, rect.adjusted(0, 0, -10, 0), text, fonts.small(), self.t.text2, right=True)
 
     def _slim(self, p: QPainter, row: Row, rect: QRectF) -> None:
-        box = QRectF(rect.left(), rect.top() + 2, min(rect.width(), 330), rect.height() - 4)
+        left, wide = columns(rect.width())["output"]
+        box = QRectF(rect.left(), rect.top() + 2, left + wide, rect.height() - 4)
         self._box(p, box, self.t.well, self.t.soft_line if self._is_selected(row) else self.t.line)
-        place = columns(rect.width())
         name = row.layers[0].name
-        self._text(p, box.adjusted(12, 0, -90, 0), name, fonts.small(), self.t.text2)
-        x = 12 + QFontMetricsF(fonts.small()).horizontalAdvance(name) + 8
+        middle = Qt.TextElideMode.ElideMiddle
+        self._text(p, QRectF(box.left() + EDGE, box.top(), left - EDGE - 8, box.height()), name, fonts.small(),
+                   self.t.text, elide=middle)  # fmt: skip
+        x = EDGE + QFontMetricsF(fonts.small()).horizontalAdvance(name) + 8
         detail = ", ".join(dict.fromkeys(layer.detail for layer in row.layers))
-        left, _ = place["output"]
         if x < left - 30:
             self._text(
                 p, QRectF(box.left() + x, box.top(), left - x - 6, box.height()), detail, fonts.small(), self.t.text3
             )
-        self._text(p, QRectF(box.left() + left, box.top(), 130, box.height()), shape(row), fonts.mono(), self.t.text2)
+        self._text(
+            p, QRectF(box.left() + left, box.top(), wide - 6, box.height()), shape(row), fonts.mono(), self.t.text2
+        )
 
     def _card(self, p: QPainter, row: Row, rect: QRectF, lane_color: str, hovered: bool) -> None:
         selected = self._is_selected(row)
@@ -139,7 +153,7 @@ class RowPainter:
         self._stripe(p, row, rect)
         place = columns(rect.width())
         self._names(p, row, rect, place)
-        if row.kind == "card" and "weights" in place:
+        if row.kind == "card":
             self._thumbnail(p, row, rect, place)
         if "techniques" in place:
             self._chips(p, row, rect, place["techniques"])
@@ -180,10 +194,12 @@ class RowPainter:
         found = self.thumbnails.find(row.layers[0].name)
         if found is None:
             return
-        x, w = place["weights"]
-        self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
-        x, w = place["importance"]
-        self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
+        if "weights" in place:
+            x, w = place["weights"]
+            self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
+        if "importance" in place:
+            x, w = place["importance"]
+            self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
 
     def _histogram(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
         draw_bars(p, box, found.after.tolist(), self.t.compressed)
@@ -197,7 +213,7 @@ class RowPainter:
             return
         starts = np.linspace(0, len(found.importance), bars, endpoint=False).astype(int)
         scores = np.add.reduceat(found.importance, starts) / np.diff([*starts, len(found.importance)])
-        colors = np.array([QColor(c).rgba() for c in self.t.importance], dtype=np.uint32)
+        colors = _colors(self.t.importance)
         shown = colors[np.clip(np.rint(scores * (len(colors) - 1)), 0, len(colors) - 1).astype(int)]
         shown[np.logical_and.reduceat(found.dead, starts)] = 0
         # One picture of one row, stretched: a call for each bar would be a hundred for each card.
@@ -261,6 +277,12 @@ class RowPainter:
         shown = QFontMetricsF(font).elidedText(text, elide, rect.width())
         side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
         p.drawText(rect, side | Qt.AlignmentFlag.AlignVCenter, shown)
+
+
+@cache
+def _colors(ramp_: tuple[str, ...]) -> np.ndarray:
+    """Shades of a ramp as pixels (SHADES,) uint32."""
+    return np.array([QColor(c).rgba() for c in shades(ramp_)], dtype=np.uint32)
 
 
 def shape(row: Row) -> str:

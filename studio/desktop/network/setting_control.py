@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QSpinBox, QWidget
 
 from studio.core.settings import Declared
+from studio.desktop import fonts
 
 POSITIONS = 200
 """Positions of a slider over a continuous setting without a step."""
@@ -33,12 +34,12 @@ class SettingSlider(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
-        self.slider.setMinimumWidth(90)
         layout.addWidget(self.slider, 1)
         layout.addWidget(self.box)
         self.slider.valueChanged.connect(self._slid)
         self.slider.sliderReleased.connect(lambda: self.changed.emit(self.value(), True))
         self.box.editingFinished.connect(self._typed)
+        self.rescale()
 
     def _fill_box(self, low: float, high: float) -> None:
         scale = 100 if self._percent else 1
@@ -49,10 +50,17 @@ class SettingSlider(QWidget):
         self.box.setSuffix(f" {unit}" if unit else "")
         self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.box.setFixedWidth(66)
-        self.box.setMinimumHeight(26)
         self.box.setAccessibleName(f"{self._declared.title}, value")
         self.box.setToolTip(self._declared.help)
+
+    def rescale(self) -> None:
+        """Take room for the current size of type and the widest value with its unit."""
+        metrics = self.box.fontMetrics()
+        ends = (self.box.minimum(), self.box.maximum())
+        widest = max(metrics.horizontalAdvance(f"{_written(end)}{self.box.suffix()}") for end in ends)
+        self.box.setFixedWidth(max(fonts.px(62), widest + fonts.px(16)))
+        self.box.setMinimumHeight(fonts.px(26))
+        self.slider.setMinimumWidth(fonts.px(56))
 
     def value(self) -> int | float:
         """Value of the slider in the setting's own unit."""
@@ -83,6 +91,10 @@ class SettingSlider(QWidget):
         if abs(value - self.value()) > 1e-9:
             self.set_value(value)
             self.changed.emit(self.value(), True)
+
+
+def _written(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
 
 
 class SettingField(QWidget):

@@ -22,8 +22,9 @@ from PySide6.QtWidgets import (
 from studio.core.plan import Plan, Step
 from studio.core.result import Cost, Result
 from studio.core.technique import Stage
+from studio.desktop import fonts
 from studio.desktop.network.blame import BlamePanel
-from studio.desktop.network.figures import plain_row
+from studio.desktop.network.figures import plain_row, points_lost
 from studio.desktop.network.graph_view import GraphView
 from studio.desktop.network.inspector import Inspector
 from studio.desktop.network.layer_table import LayerTable
@@ -57,10 +58,10 @@ class NetworkTab(QWidget):
         self.search.setPlaceholderText("Find layer (Ctrl+F)")
         self.search.setAccessibleName("Find layer")
         self.search.setClearButtonEnabled(True)
-        self.search.setFixedWidth(190)
         self.caption = QLabel()
         self.caption.setObjectName("secondary")
         self._fresh: set[str] = set()
+        self._compact = False
         self._gather = QTimer(self, interval=GATHER_MS, singleShot=True)
         self._gather.timeout.connect(self._show_fresh)
         self._build()
@@ -90,33 +91,44 @@ class NetworkTab(QWidget):
         lists.setDocumentMode(True)
         lists.addTab(self.table, "Layers")
         lists.addTab(self.blame, "Blame")
-        lists.setCornerWidget(self.search)
+        corner = QWidget()
+        corner_row = QHBoxLayout(corner)
+        corner_row.setContentsMargins(0, 2, 10, 2)
+        corner_row.addWidget(self.search)
+        lists.setCornerWidget(corner)
         self.lists = lists
         lower = QSplitter(Qt.Orientation.Horizontal)
         lower.setObjectName("lower-splitter")
         lower.addWidget(self.tradeoff)
         lower.addWidget(lists)
-        lower.setSizes([366, 640])
         lower.setStretchFactor(1, 1)
         left = QSplitter(Qt.Orientation.Vertical)
         left.setObjectName("left-splitter")
         left.addWidget(upper)
         left.addWidget(lower)
         left.setStretchFactor(0, 1)
-        left.setSizes([500, 214])
         whole = QSplitter(Qt.Orientation.Horizontal)
         whole.setObjectName("network-splitter")
         whole.addWidget(left)
         whole.addWidget(self.inspector)
         whole.setStretchFactor(0, 1)
-        whole.setSizes([1000, 432])
-        self.inspector.setMaximumWidth(560)
+        self._whole, self._left, self._lower = whole, left, lower
         for splitter in (lower, left, whole):
             splitter.setHandleWidth(6)
             splitter.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(whole)
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Take room for the current size of type; splitters go where they start."""
+        self.search.setFixedWidth(fonts.px(190))
+        self.inspector.setMaximumWidth(fonts.px(560))
+        inspector, plot, lists = (392, 316, 206) if self._compact else (432, 366, 214)
+        self._whole.setSizes([10_000, fonts.px(inspector)])
+        self._lower.setSizes([fonts.px(plot), 10_000])
+        self._left.setSizes([10_000, fonts.px(lists)])
 
     def _connect(self) -> None:
         self.graph.selection_changed.connect(self._selected)
@@ -152,10 +164,11 @@ class NetworkTab(QWidget):
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
         """Show a new plan; only what differs is drawn again."""
-        if self.session is None or self.graph.thumbnails is None:
+        model = self.graph.model
+        if self.session is None or self.graph.thumbnails is None or model is None:
             return
-        differ = [n.name for n in self.session.graph.weighted if old.steps(n.name) != new.steps(n.name)]
-        self.graph.thumbnails.refresh(differ, first=self.graph.model.current if self.graph.model else None)
+        model.take_plan(self.session.plan)
+        self.graph.thumbnails.refresh(changed_layers(self.session, old, new), first=model.current)
         self.graph.viewport().update()
         self.inspector.plan_changed(old, new)
         self.tradeoff.refresh()
@@ -173,7 +186,7 @@ class NetworkTab(QWidget):
     def result_changed(self, result: Result) -> None:
         """Show a measured result."""
         if self.session is not None and self.graph.model is not None and result.plan_key == self.session.plan.key:
-            self.graph.model.measured_plan = self.session.plan
+            self.graph.model.measured(self.session.plan)
             self.graph.viewport().update()
         self.tradeoff.refresh()
 
@@ -182,6 +195,8 @@ class NetworkTab(QWidget):
         self.blame.refresh()
         self.graph.viewport().update()
         self.minimap.update()
+        if not self._gather.isActive():
+            self._gather.start()
 
     def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
         """Show what a step changes."""
@@ -189,8 +204,12 @@ class NetworkTab(QWidget):
 
     def set_compact(self, compact: bool) -> None:
         """Layout of small windows: no minimap, fewer columns."""
+        if compact == self._compact:
+            return
+        self._compact = compact
         self._side.setVisible(not compact)
         self.table.set_compact(compact)
+        self.rescale()
 
     def toggle_minimap(self) -> None:
         """Show or hide the minimap."""
@@ -215,8 +234,12 @@ class NetworkTab(QWidget):
     def _show_fresh(self) -> None:
         """Show new thumbnails in the table, many at once."""
         names, self._fresh = self._fresh, set()
-        found = [self.graph.thumbnails.find(name) for name in names] if self.graph.thumbnails else []
+        session = self.session
+        if session is None or self.graph.thumbnails is None:
+            return
+        found = [self.graph.thumbnails.find(name) for name in names]
         self.table.update_rows([thumbnail.row for thumbnail in found if thumbnail is not None])
+        self.table.layers.update_points(lambda name: points_lost(session, name))
 
     def _cure(self, layer: str, step: Step) -> None:
         if self.session is not None:
@@ -239,6 +262,15 @@ class NetworkTab(QWidget):
         if self.search.hasFocus():
             self.search.clear()
             self.graph.setFocus()
+
+
+def changed_layers(session: Session, old: Plan, new: Plan) -> list[str]:
+    """Weighted layers whose stored weights may differ: a rewrite of one layer changes its neighbours' too."""
+    before, after = (session.engine.resolve(plan) for plan in (old, new))
+    names = [layer.name for layer in session.graph.weighted]
+    if before.rewrites != after.rewrites:
+        return names
+    return [name for name in names if before.steps.get(name) != after.steps.get(name)]
 
 
 def _button(text: str, tip: str, keys: str, act: object) -> QPushButton:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabe
 from studio.core import registry
 from studio.core.plan import Step
 from studio.core.settings import declared, strength_of
-from studio.desktop import theme
+from studio.desktop import fonts, icons, theme
 from studio.desktop.network.setting_control import SettingField, SettingSlider, control
 from studio.session.events import Effect
 
@@ -30,28 +30,44 @@ class TechniqueCard(QFrame):
         self.setToolTip(self.found.help)
         self._step = Step(technique)
         self._on = False
+        self._effect: Effect | None = None
         self.check = QCheckBox(self.found.title)
         self.check.setAccessibleName(f"{self.found.title} on or off")
-        self.check.setMinimumWidth(96)
         self.check.toggled.connect(self.switched)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
         self.effect = QLabel()
         self.effect.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.effect.setMinimumWidth(70)
         self.more = QToolButton()
-        self.more.setArrowType(Qt.ArrowType.RightArrow)
         self.more.setAutoRaise(True)
+        self.more.setToolTip("More settings")
         self.more.setCheckable(True)
         self.more.setAccessibleName(f"More settings of {self.found.title}")
         self.more.toggled.connect(self._unfold)
         self.controls: dict[str, SettingSlider | SettingField] = {}
         self._build()
+        self.retint()
+        self.rescale()
+
+    @property
+    def on(self) -> bool:
+        """True where the layer has a step of this technique."""
+        return self._on
+
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.check.setMinimumWidth(fonts.px(92))
+        self.effect.setMinimumWidth(fonts.px(64))
+
+    def retint(self) -> None:
+        """Draw icons and numbers in the colours of the theme."""
+        self.more.setIcon(icons.icon("down" if self.more.isChecked() else "right"))
+        self.show_effect(self._effect)
 
     def _build(self) -> None:
         main = strength_of(self.found.settings)
         top = QHBoxLayout()
-        top.setSpacing(8)
+        top.setSpacing(6)
         top.addWidget(self.check)
         self.details = QWidget()
         grid = QGridLayout(self.details)
@@ -66,6 +82,8 @@ class TechniqueCard(QFrame):
             else:
                 grid.addWidget(made, others // 2, others % 2)
                 others += 1
+        if main is None:
+            top.addStretch(1)
         top.addWidget(self.reason, 1)
         top.addWidget(self.effect)
         top.addWidget(self.more)
@@ -78,8 +96,11 @@ class TechniqueCard(QFrame):
         layout.addLayout(top)
         layout.addWidget(self.details)
 
-    def show_step(self, step: Step | None, reason: str | None) -> None:
-        """Show the layer's step (None = off) or the reason why it cannot take one."""
+    def show_step(self, step: Step | None, reason: str | None, replaces: Step | None = None) -> None:
+        """Show the layer's step (None = off) or the reason why it cannot take one.
+
+        `replaces`: the step of another technique of the same stage, which this one would push out.
+        """
         self._on = step is not None
         self._step = step or Step(self.technique)
         values = self._step.values
@@ -88,6 +109,8 @@ class TechniqueCard(QFrame):
         self.check.setChecked(self._on)
         self.check.blockSignals(False)
         self.check.setEnabled(reason is None)
+        instead = f"\nTakes the place of {replaces.found.title}." if replaces is not None else ""
+        self.check.setToolTip(reason or self.found.help + instead)
         self.reason.setText(reason or "")
         self.reason.setVisible(reason is not None)
         inactive = self.found.inactive(values)
@@ -100,24 +123,26 @@ class TechniqueCard(QFrame):
         if main is not None:
             self.controls[main.name].setVisible(reason is None)
             self.controls[main.name].setEnabled(self._on and main.name not in inactive)
-        if not self._on:
-            self.effect.setText("" if reason else "off")
+        self.show_effect(None)
         self.update()
 
     def show_effect(self, effect: Effect | None) -> None:
         """Show what the step changes for the whole model; None while it is not known."""
+        self._effect = effect
         if effect is None or not self._on:
-            self.effect.setText("off" if not self._on and not self.reason.text() else "")
+            off = f'<span style="color:{theme.tokens().text2}">off</span>'
+            self.effect.setText(off if not self._on and not self.reason.text() else "")
+            self.effect.setToolTip("")
             return
         points = "" if effect.points is None else f"<br>{100 * effect.points:+.2f} pt".replace("-", "−")
         size = f"{effect.bytes / 1024:+,.1f} KiB".replace("-", "−")
         color = theme.tokens().bad if effect.bytes > 0 else theme.tokens().text
-        self.effect.setText(f'<b style="color:{color}">{size}</b>{points}')
+        self.effect.setText(f'<span style="color:{color};font-weight:600">{size}</span>{points}')
         self.effect.setToolTip(f"Whole model with this step minus without it, on {effect.samples} samples")
 
     def _unfold(self, on: bool) -> None:
         self.details.setVisible(on)
-        self.more.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow)
+        self.more.setIcon(icons.icon("down" if on else "right"))
 
     def _set(self, name: str, value: Any, final: bool) -> None:
         self._step = self._step.with_settings(**{name: value})

@@ -122,9 +122,10 @@ def make(session: Session, name: str) -> Thumbnail:
     small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
     scores = view.importance(CRITERION)
     peak = float(small.max()) or 1.0
+    scaled = scores / (float(scores.max()) or 1.0)
     return Thumbnail(
-        small / peak, np.minimum(small_after / peak, 1.0), scores / (float(scores.max()) or 1.0), silent_channels(view), before, after,
-        edges, grid_levels(view.encoding), row_of(session, name),
+        small / peak, np.minimum(small_after / peak, 1.0), scaled, silent_channels(view), before, after, edges,
+        grid_levels(view.encoding), row_of(session, name),
     )  # fmt: skip
 
 

@@ -12,14 +12,14 @@ from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from studio.core.result import Result
-from studio.desktop import theme
+from studio.desktop import canvas, theme
 from studio.desktop.theme import fonts
 from studio.session.events import Measured
 
 if TYPE_CHECKING:
     from studio.session import Session
 
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 40, 36
 NEAR = 9.0
 """Pixels around a dot that count as on it."""
 
@@ -46,11 +46,12 @@ class TradeoffPlot(QWidget):
         super().__init__(parent)
         self.setObjectName("tradeoff")
         self.setAccessibleName("Accuracy over flash")
-        self.setMinimumSize(316, 178)
+        self.rescale()
         self.setMouseTracking(True)
         self._session: Session | None = None
         self._estimate: Result | None = None
-        self.limit: int | None = None  # bytes of flash
+        self.limit: float | None = None  # bytes of flash
+        self.least: float | None = None  # metric, 0..1
         self._dots: list[Dot] = []
 
     def set_session(self, session: Session | None) -> None:
@@ -63,9 +64,13 @@ class TradeoffPlot(QWidget):
         self._estimate = result
         self.refresh()
 
-    def set_limit(self, limit: int | None) -> None:
-        """Show the flash limit in bytes."""
-        self.limit = limit
+    def rescale(self) -> None:
+        """Take room for the current size of type."""
+        self.setMinimumSize(fonts.px(316), fonts.px(178))
+
+    def set_limits(self, flash: float | None, least: float | None) -> None:
+        """Show the most flash in bytes and the least metric, 0..1."""
+        self.limit, self.least = flash, least
         self.update()
 
     def refresh(self) -> None:
@@ -104,21 +109,25 @@ class TradeoffPlot(QWidget):
 
     def _at(self, dot: Dot) -> QPointF:
         x0, x1, y0, y1 = self._ranges()
-        x = LEFT + (math.log2(max(1.0, dot.x)) - x0) / (x1 - x0) * (self.width() - LEFT - RIGHT)
+        box = self._box()
+        x = box.left() + (math.log2(max(1.0, dot.x)) - x0) / (x1 - x0) * box.width()
         share = max(0.0, min(1.0, (dot.y - y0) / (y1 - y0)))
-        return QPointF(x, self.height() - BOTTOM - share * (self.height() - TOP - BOTTOM))
+        return QPointF(x, box.bottom() - share * box.height())
+
+    def _box(self) -> QRectF:
+        return canvas.area(self).adjusted(LEFT, TOP, -RIGHT, -BOTTOM)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        t, p = theme.tokens(), QPainter(self)
-        p.fillRect(self.rect(), QColor(t.panel))
-        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        t, p = theme.tokens(), canvas.painter(self)
+        p.fillRect(canvas.area(self), QColor(t.panel))
+        self._head(p, t)
         p.setFont(fonts.small())
         if not self._dots:
             p.setPen(QColor(t.text2))
             text = (
                 "Every measured plan becomes a dot here." if self._session else "Open a network to see its trade-off."
             )
-            p.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
+            p.drawText(canvas.area(self), Qt.AlignmentFlag.AlignCenter, text)
             p.end()
             return
         self._axes(p, t)
@@ -129,7 +138,7 @@ class TradeoffPlot(QWidget):
 
     def _axes(self, p: QPainter, t: theme.Tokens) -> None:
         x0, x1, y0, y1 = self._ranges()
-        box = QRectF(LEFT, TOP, self.width() - LEFT - RIGHT, self.height() - TOP - BOTTOM)
+        box = self._box()
         for i in range(4):
             y = box.bottom() - i / 3 * box.height()
             p.setPen(QPen(QColor(t.line), 1))
@@ -142,12 +151,53 @@ class TradeoffPlot(QWidget):
         for tick in _ticks(2**x0 / 1024, 2**x1 / 1024):
             x = box.left() + (math.log2(tick * 1024) - x0) / (x1 - x0) * box.width()
             p.drawText(QRectF(x - 40, box.bottom() + 4, 80, 15), Qt.AlignmentFlag.AlignHCenter, f"{tick:g}")
-        p.drawText(QRectF(box.left(), box.bottom() + 17, box.width(), 16), Qt.AlignmentFlag.AlignRight, "flash, KiB")
-        if self.limit:
-            x = box.left() + (math.log2(self.limit) - x0) / (x1 - x0) * box.width()
-            if box.left() < x < box.right():
-                p.setPen(QPen(QColor(t.text), 1.6))
-                p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+        p.drawText(QRectF(box.left(), box.bottom() + 18, box.width(), 16), Qt.AlignmentFlag.AlignRight, "flash, KiB")
+        self._limits(p, t, box)
+
+    def _limits(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
+        """Most flash as a line, least metric as dashes, both only where they lie on the scale."""
+        x0, x1, y0, y1 = self._ranges()
+        p.setPen(QPen(QColor(t.text), 1.2, Qt.PenStyle.DashLine))
+        if self.least and y0 < self.least < y1:
+            y = box.bottom() - (self.least - y0) / (y1 - y0) * box.height()
+            p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
+            low = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
+            p.drawText(QRectF(box.left(), y - 18, box.width(), 16), low, f"min {100 * self.least:g} %")
+        x = box.left() + (math.log2(self.limit) - x0) / (x1 - x0) * box.width() if self.limit else 0.0
+        if box.left() < x < box.right():
+            p.setPen(QPen(QColor(t.text), 1.6))
+            p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+            text = f"max {(self.limit or 0) / 1024:g} KiB"
+            room = box.right() - x > p.fontMetrics().horizontalAdvance(text) + 6
+            place = QRectF(x + 5, box.bottom() - 18, 140, 16) if room else QRectF(x - 145, box.bottom() - 18, 140, 16)
+            p.drawText(place, Qt.AlignmentFlag.AlignLeft if room else Qt.AlignmentFlag.AlignRight, text)
+
+    def _head(self, p: QPainter, t: theme.Tokens) -> None:
+        """Title and legend."""
+        whole = canvas.area(self)
+        p.setFont(fonts.section())
+        p.setPen(QColor(t.text))
+        p.drawText(QRectF(12, 8, 200, 20), Qt.AlignmentFlag.AlignVCenter, "Accuracy over flash")
+        left = 12 + p.fontMetrics().horizontalAdvance("Accuracy over flash") + 10
+        p.setFont(fonts.small())
+        x, names = whole.right() - RIGHT, ["Pareto", "estimate", "now"]
+        while names and x - sum(p.fontMetrics().horizontalAdvance(name) + 34 for name in names) < left - 14:
+            del names[0]
+        for name in names:
+            width = p.fontMetrics().horizontalAdvance(name)
+            p.setPen(QColor(t.text2))
+            p.drawText(QRectF(x - width, 8, width, 20), Qt.AlignmentFlag.AlignVCenter, name)
+            self._mark(p, t, name, QPointF(x - width - 12, 18))
+            x -= width + 34
+
+    def _mark(self, p: QPainter, t: theme.Tokens, name: str, at: QPointF) -> None:
+        if name == "Pareto":
+            p.setPen(QPen(QColor(t.ok), 1.6))
+            p.drawLine(at - QPointF(8, 0), at + QPointF(6, 0))
+            return
+        p.setPen(QPen(QColor(t.compressed), 2.2))
+        p.setBrush(QColor(t.compressed if name == "now" else t.panel))
+        p.drawEllipse(at, 5, 5)
 
     def _pareto(self, p: QPainter, t: theme.Tokens) -> None:
         line, best = QPolygonF(), -1.0
@@ -184,18 +234,18 @@ class TradeoffPlot(QWidget):
         return dot if distance <= NEAR else None
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        dot = self._under(event.position())
+        dot = self._under(canvas.at(event.position()))
         on = dot is not None and dot.measured is not None
         self.setCursor(Qt.CursorShape.PointingHandCursor if on else Qt.CursorShape.ArrowCursor)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        dot = self._under(event.position())
+        dot = self._under(canvas.at(event.position()))
         if dot is not None and dot.measured is not None:
             self.picked.emit(dot.measured)
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            dot = self._under(QPointF(event.pos()))
+            dot = self._under(canvas.at(QPointF(event.pos())))
             if dot is not None:
                 QToolTip.showText(event.globalPos(), _tip(dot), self)
             return True
