@@ -34,6 +34,9 @@ class Layer:
     group: str | None  # channel group: the first layer of those that must be cut together
     groups: int = 1  # of a grouped convolution; depthwise when equal to the input channels
     rectified: bool = False  # its activation ends in a ReLU: exact zeros mean "silent"
+    companions: tuple[str, ...] = ()  # the other layers of its channel group
+    group_channels: int = 0  # channels of the group that can be removed, tied ones counted once
+    uncut: str | None = None  # why none of them can be, as a sentence
 
     @property
     def weighted(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from studio.core.graph import Graph, Layer, Shape
-from studio.network.groups import WEIGHTED, channel_groups, depthwise
+from studio.network.groups import WEIGHTED, ChannelGroup, depthwise, groups_of
 from studio.network.network import Network, Node
 from studio.network.shapes import tensor_shapes
 
@@ -31,7 +31,7 @@ PASSED = ("add", "batch_norm", "max_pool")
 def describe(network: Network) -> Graph:
     """Graph of a (folded) network."""
     shapes = tensor_shapes(network)
-    groups = channel_groups(network)
+    groups = {name: group for group in groups_of(network).values() for name in group.layers}
     layers = tuple(_layer(network, node, shapes, groups.get(node.name)) for node in network.nodes)
     return Graph(
         network.name, layers, network.outputs, peak_ram(layers, network.outputs, lambda n: bytes_of(shapes[n]))
@@ -63,7 +63,7 @@ def peak_ram(layers: Sequence[Layer], outputs: Sequence[str], size: Callable[[st
     return peak
 
 
-def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: str | None) -> Layer:
+def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: ChannelGroup | None) -> Layer:
     tensors = node.operator.state_dict()
     weight = tensors.get("weight") if node.kind in WEIGHTED else None
     settings = node.operator.settings()
@@ -79,9 +79,12 @@ def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: str | 
         parameters=sum(t.numel() for t in tensors.values()) if node.kind != "constant" else 0,
         macs=_macs(node, weight, shapes),
         activation_bytes=bytes_of(shapes[node.name]),
-        group=group,
+        group=group.name if group else None,
         groups=settings.get("groups", 1),
         rectified=weight is not None and _rectified(network, node),
+        companions=group.companions(node.name) if group else (),
+        group_channels=group.free if group else 0,
+        uncut=group.uncut if group else None,
     )
 
 

@@ -135,14 +135,14 @@ def test_a_concat_joins_all_its_inputs() -> None:
     assert channel_groups(net) == {"a": "a", "b": "a", "d": "d"}
 
 
-def test_padded_channels_end_a_group() -> None:
+def test_padded_channels_join_what_they_are_added_to() -> None:
     net = network(
         ("a", conv(3, 4), ("x",)),
         ("pad", plain.Pad((0, 1, 0, 0, 0, 1, 0, 0), "constant", 0.0), ("a",)),
         ("b", conv(4, 6), ("a",)),
         ("s", plain.Add(), ("b", "pad")),
     )
-    assert channel_groups(net) == {"a": "a", "b": "b"}
+    assert channel_groups(net) == {"a": "a", "b": "a"}  # b's middle four channels meet those of a
 
 
 def test_a_linear_layer_is_a_group_of_its_own() -> None:
