@@ -13,11 +13,12 @@ from typing import Any
 from studio.core import paths, registry
 from studio.core.checks import as_object, only
 from studio.core.errors import FileError, PlanError
+from studio.core.jobspec import JobSpec, jobs_from_json
 from studio.core.settings import validate
-from studio.core.step import Step, Steps, one_a_stage
+from studio.core.step import Step, Steps, named_steps, steps_from_json
 from studio.core.technique import Stage
 
-__all__ = ["Activations", "Attention", "Calibration", "Plan", "Step", "Steps"]
+__all__ = ["Activations", "Attention", "Calibration", "JobSpec", "Plan", "Step", "Steps"]
 
 FORMAT = 1
 
@@ -96,6 +97,8 @@ class Plan:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     export: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] | None = None
+    jobs: tuple[JobSpec, ...] = ()
+    state: str | None = None  # id of the State whose decisions hold; lies beside the plan, never in its file
 
     def with_step(self, layer: str, step: Step) -> Plan:
         """Return a plan in which `step` takes its stage on `layer`; the layer's other own steps stay."""
@@ -155,7 +158,8 @@ class Plan:
     @cached_property
     def key(self) -> str:
         """Content key: equal for plans that mean the same."""
-        return hashlib.sha256(json.dumps(self._json(lambda s: s.identity), sort_keys=True).encode()).hexdigest()
+        value = [self._json(lambda s: s.identity), self.state]
+        return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Plan) and self.key == other.key
@@ -184,7 +188,7 @@ class Plan:
             "groups": steps(self.groups),
             "activations": self.activations.to_json(),
             "calibration": {f.name: getattr(self.calibration, f.name) for f in fields(Calibration)},
-            "jobs": [],
+            "jobs": [job.to_json() for job in self.jobs],
             "attention": attention,
             "preprocess": dict(self.preprocess),
             "export": dict(self.export),
@@ -197,18 +201,17 @@ class Plan:
         if value.get("format", FORMAT) != FORMAT:
             remedy = "Update the studio." if str(value["format"]).isdigit() else 'It must be "format": 1.'
             raise PlanError(f"plan format {value['format']!r} is not known here.", where="plan", remedy=remedy)
-        if value.get("jobs"):
-            raise PlanError(f"job {_job(value['jobs'])} is not known here.", where="plan: jobs", remedy="Remove it.")
         return cls(
-            defaults=_steps(value.get("defaults") or [], "defaults"),
-            layers={n: _steps(s, n) for n, s in as_object(value.get("layers"), "plan: layers").items()},
-            groups={n: _steps(s, n) for n, s in as_object(value.get("groups"), "plan: groups").items()},
+            defaults=steps_from_json(value.get("defaults") or [], "plan: defaults"),
+            layers=named_steps(value.get("layers"), "plan: layers"),
+            groups=named_steps(value.get("groups"), "plan: groups"),
             activations=Activations.from_json(value.get("activations") or {}),
             calibration=_calibration(as_object(value.get("calibration"), "plan: calibration")),
             attention=_attention(value.get("attention")),
             preprocess=as_object(value.get("preprocess"), "plan: preprocess"),
-            export=_export(as_object(value.get("export"), "plan: export")),
+            export=export_options(as_object(value.get("export"), "plan: export")),
             model=None if value.get("model") is None else as_object(value["model"], "plan: model"),
+            jobs=jobs_from_json(value.get("jobs") or []),
         )
 
     def text(self) -> str:
@@ -251,17 +254,6 @@ KEYS = (
 )
 
 
-def _job(jobs: Any) -> str:
-    first = jobs[0] if isinstance(jobs, list) else jobs
-    return repr(first.get("job") if isinstance(first, dict) else first)
-
-
-def _steps(value: Any, where: str) -> Steps:
-    if not isinstance(value, list):
-        raise PlanError("must be a list of steps.", where=f"plan: {where}", remedy="Write [] for none.")
-    return one_a_stage(tuple(Step.from_json(entry, f"plan: {where}") for entry in value), f"plan: {where}")
-
-
 def _bits(value: Any, where: str) -> int:
     if isinstance(value, bool) or value not in (8, 32):
         raise PlanError(f"activation bits {value!r} are not possible.", where=where, remedy="Choose 8 or 32 (= float).")
@@ -301,7 +293,8 @@ def _crop(value: Any, where: str) -> tuple[int, int] | None:
     return value[0], value[1]
 
 
-def _export(value: dict[str, Any]) -> dict[str, Any]:
+def export_options(value: dict[str, Any]) -> dict[str, Any]:
+    """Options of the writers; raises PlanError that names what is unknown."""
     only(value, EXPORT_OPTIONS, "plan: export")
     for name, chosen in value.items():
         if chosen not in EXPORT_OPTIONS[name]:

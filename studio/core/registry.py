@@ -21,6 +21,7 @@ OBJECTS = {
     "attention": "SELECTOR",
     "formats": "READER",
     "export.targets": "TARGET",
+    "jobs": "JOB",
 }
 TITLES = {
     "techniques": "technique",
@@ -28,6 +29,7 @@ TITLES = {
     "attention": "selector",
     "formats": "model format",
     "export.targets": "export format",
+    "jobs": "job",
 }
 
 

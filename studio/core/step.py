@@ -116,5 +116,17 @@ def one_a_stage(steps: Steps, where: str) -> Steps:
     return tuple(sorted(steps, key=lambda s: s.stage))
 
 
+def steps_from_json(value: Any, where: str) -> Steps:
+    """Steps from their form in a plan file; raises PlanError naming the place."""
+    if not isinstance(value, list):
+        raise PlanError("must be a list of steps.", where=where, remedy="Write [] for none.")
+    return one_a_stage(tuple(Step.from_json(entry, where) for entry in value), where)
+
+
+def named_steps(value: Any, where: str) -> dict[str, Steps]:
+    """Steps by name of a layer or group, as in a plan file."""
+    return {name: steps_from_json(own, f"{where}: {name}") for name, own in as_object(value, where).items()}
+
+
 def _known_techniques() -> str:
     return f"Known: {', '.join(registry.names('techniques'))}."

@@ -10,6 +10,7 @@ import numpy as np
 
 from studio.core import registry
 from studio.core.encoding import Dense, Encoding
+from studio.core.state import steps_key
 from studio.core.technique import EncodeContext
 from studio.engine.resolve import LayerWork
 from studio.network.network import Network
@@ -21,7 +22,9 @@ KEPT = 64_000_000
 class Encoder:
     """Encodings of a network's layers by content key; the float weights are never changed."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, decided: Mapping[str, Mapping[str, Encoding]] | None = None) -> None:
+        """`decided`: encodings that training made, by layer and `steps_key` of the steps they stand for."""
+        self.decided = decided or {}
         self.dense: dict[str, Dense] = {
             node.name: Dense(node.operator.weight.detach().numpy())  # type: ignore[operator]
             for node in network.nodes
@@ -36,10 +39,12 @@ class Encoder:
     def encoding(self, work: LayerWork) -> Encoding:
         """Encoding of one layer after all its steps."""
         encoding: Encoding = self.dense[work.layer.name]
-        for step, peers, key in zip(work.steps, work.peers, work.keys, strict=True):
+        decided = self.decided.get(work.layer.name, {})
+        for i, (step, peers, key) in enumerate(zip(work.steps, work.peers, work.keys, strict=True)):
             if key not in self._cache:
+                known = decided.get(steps_key(work.steps[: i + 1])) if decided else None
                 context = EncodeContext(work.layer, self._weights(peers), self._scores(work.layer.name))
-                self._cache[key] = step.found.encode(encoding, step.values, context)  # type: ignore[attr-defined]
+                self._cache[key] = known or step.found.encode(encoding, step.values, context)  # type: ignore[attr-defined]
             self._cache.move_to_end(key)
             encoding = self._cache[key]
         self._forget()

@@ -13,10 +13,11 @@ import torch
 
 from studio.core import registry
 from studio.core.encoding import Encoding
-from studio.core.errors import DataError, Refused
+from studio.core.errors import DataError, PlanError, Refused
 from studio.core.graph import Graph, Layer
 from studio.core.plan import Calibration, Plan
 from studio.core.result import Cost, Result
+from studio.core.state import State, steps_key
 from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
 from studio.engine.evaluator import CHUNK, Evaluator
@@ -25,7 +26,7 @@ from studio.engine.resolve import LayerWork, Resolved, Skipped, encode_work, res
 from studio.engine.score import Metric, choose, score
 from studio.engine.sensitivity import layer_drop
 from studio.engine.statistics import Statistics, collect
-from studio.engine.variant import Rewriter, Variant, variant_of
+from studio.engine.variant import Rewriter, Variant, fits, variant_of
 from studio.lowering import lower
 from studio.lowering.cost import peak_ram
 from studio.lowering.program import Program
@@ -60,6 +61,7 @@ class Engine:
         self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
         self._rewriter = Rewriter(self.base, self._scores, self._batches)
         self._resolved: dict[str, Resolved] = {}
+        self._states: dict[str, State] = {}
         self._statistics: dict[tuple[str, Calibration], Statistics] = {}
         self._ranges: dict[tuple[str, Calibration, str], Ranges] = {}
         self._programs: dict[str, Program] = {}
@@ -83,7 +85,30 @@ class Engine:
         Raises DataError where a rewrite needs samples and there are none.
         """
         with self._lock:
-            return self._rewriter.variant(self.resolve(plan), plan.calibration)
+            return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan))
+
+    def add_state(self, state: State) -> str:
+        """Make a training result known; plans name it by the id that is returned."""
+        self._states[state.id] = state
+        return state.id
+
+    def state(self, plan: Plan) -> State | None:
+        """Training result of a plan, or None; raises PlanError for one that was not added."""
+        if plan.state is None:
+            return None
+        if plan.state not in self._states:
+            raise PlanError(f"the training result {plan.state[:15]} is missing.", remedy="Train again.")
+        return self._states[plan.state]
+
+    def unused(self, plan: Plan) -> tuple[str, ...]:
+        """Layers for which the plan's training result decided something that no longer fits their steps."""
+        state = self.state(plan)
+        if state is None:
+            return ()
+        if not fits(state, self.resolve(plan)):
+            return tuple(layer.name for layer in self.graph.weighted)
+        keys = {n: {steps_key(w.steps[:i]) for i in range(len(w.steps) + 1)} for n, w in self.work(plan).items()}
+        return tuple(name for name, own in state.encodings.items() if not keys.get(name, set()).intersection(own))
 
     def work(self, plan: Plan) -> Mapping[str, LayerWork]:
         """Encode steps of every weighted layer of the plan's variant."""
@@ -161,9 +186,14 @@ class Engine:
             key = (variant.key, plan.calibration, rule)
             if key not in self._ranges:
                 tensors = self.statistics(plan.calibration, progress, variant).tensors
-                self._ranges[key] = {n: tensor_range(t, rule) for n, t in tensors.items()}
+                self._ranges[key] = {n: tensor_range(t, rule) for n, t in tensors.items()} | self._learned(plan)
                 _forget(self._ranges, KEPT_PROGRAMS)
             return self._ranges[key]
+
+    def _learned(self, plan: Plan) -> Ranges:
+        """Ranges that training has learned for the plan's tensors."""
+        state = self.state(plan)
+        return dict(state.ranges) if state is not None and fits(state, self.resolve(plan)) else {}
 
     def _batches(self, wanted: Calibration) -> list[torch.Tensor]:
         """Calibration samples of the network's input in batches, in the order of `statistics`."""

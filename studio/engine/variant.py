@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from studio.core.encoding import unpack
+from studio.core.errors import PlanError
 from studio.core.graph import Graph
 from studio.core.plan import Calibration, Step
+from studio.core.state import State
 from studio.core.technique import REWRITES
 from studio.engine.encode import Encoder
 from studio.network.content import operator_key, weights_key
@@ -43,12 +48,14 @@ class Variant:
         return tuple(name for name, source in self.origin.items() if source == layer)
 
 
-def variant_of(network: Network, graph: Graph, original: Graph) -> Variant:
-    """Variant of a network whose factors are named after the original's layers."""
-    encoder = Encoder(network)
-    keys = {n.name: operator_key(n.operator) for n in network.nodes if n.name in encoder.dense}
+def variant_of(network: Network, graph: Graph, original: Graph, state: State | None = None) -> Variant:
+    """Variant of a network whose factors are named after the original's layers; `state` as far as it fits."""
+    decided = {} if state is None else {n: {k: unpack(c) for k, c in own.items()} for n, own in state.encodings.items()}
+    encoder = Encoder(network, decided)
+    mark = "" if state is None else state.id
+    keys = {n.name: operator_key(n.operator) + mark for n in network.nodes if n.name in encoder.dense}
     origin = {name: name if name in original else name.rpartition("/")[0] for name in encoder.dense}
-    return Variant(weights_key(network), network, graph, encoder, keys, origin)
+    return Variant(weights_key(network) + mark, network, graph, encoder, keys, origin)
 
 
 class Rewriter:
@@ -64,28 +71,46 @@ class Rewriter:
         self._variants: OrderedDict[str, Variant] = OrderedDict()
         self._values: OrderedDict[str, Any] = OrderedDict()
 
-    def variant(self, resolved: Resolved, calibration: Calibration) -> Variant:
-        """Return the network after STRUCTURE, FACTOR and EQUALIZE; the base where nothing is rewritten."""
-        found, text = self.base, self.base.key
+    def variant(self, resolved: Resolved, calibration: Calibration, state: State | None = None) -> Variant:
+        """Return the network after STRUCTURE, FACTOR and EQUALIZE; the base where nothing is rewritten.
+
+        A `state` that was made for these rewrites gives its cuts, its tensors and its encodings.
+        """
+        if state is None or not fits(state, resolved):
+            return self._rewrite(resolved, calibration, {}, self.base.key)
+        key = f"{rewrites_key(resolved)} {state.id}"
+        if key not in self._variants:
+            shape = self._rewrite(resolved, calibration, state.kept, self.base.key + state.id)
+            network = with_tensors(shape.network, state.tensors)
+            self._variants[key] = variant_of(network, shape.graph, self.base.graph, state)
+        self._variants.move_to_end(key)
+        return self._variants[key]
+
+    def _rewrite(
+        self, resolved: Resolved, calibration: Calibration, kept: Mapping[str, np.ndarray], text: str
+    ) -> Variant:
+        found = self.base
         for stage in REWRITES:
             for technique, steps in _by_technique(resolved.rewrites.get(stage, {})).items():
                 text += f"|{stage} {technique} {calibration} {[(n, s.identity) for n, s in steps.items()]}"
                 key = hashlib.sha256(text.encode()).hexdigest()
                 if key not in self._variants:
-                    self._variants[key] = self._rewritten(found, steps, calibration)
+                    self._variants[key] = self._rewritten(found, steps, calibration, kept)
                 self._variants.move_to_end(key)
                 found = self._variants[key]
         while len(self._variants) > KEPT_VARIANTS:
             self._variants.popitem(last=False)
         return found
 
-    def _rewritten(self, before: Variant, steps: Mapping[str, Step], calibration: Calibration) -> Variant:
+    def _rewritten(
+        self, before: Variant, steps: Mapping[str, Step], calibration: Calibration, kept: Mapping[str, np.ndarray]
+    ) -> Variant:
         context = RewriteContext(
             original=self.base.network,
             graph=before.graph,
             scores=lambda layer, criterion: self._scores(layer, criterion, calibration),
             batches=lambda: self._batches(calibration),
-            remember=self._remember,
+            remember=lambda key, compute: self._remember(f"{calibration} {key}", compute),
         )
         technique: Any = next(iter(steps.values())).found
         network = technique.rewrite(before.network, {name: step.values for name, step in steps.items()}, context)
@@ -107,3 +132,33 @@ def _by_technique(steps: Mapping[str, Step]) -> dict[str, dict[str, Step]]:
     return found
 
 
+def rewrites_key(resolved: Resolved) -> str:
+    """Key of all rewrites of a plan: what the cuts and tensors of a state were made for."""
+    text = [(stage.name, [(n, s.identity) for n, s in steps.items()]) for stage, steps in resolved.rewrites.items()]
+    return hashlib.sha256(repr(sorted(text)).encode()).hexdigest()[:32]
+
+
+def fits(state: State, resolved: Resolved) -> bool:
+    """True where a state's tensors are those of the network that these rewrites make."""
+    return state.made_for.get("rewrites") == rewrites_key(resolved)
+
+
+def with_tensors(network: Network, tensors: Mapping[str, np.ndarray]) -> Network:
+    """Return the network with these tensors ("conv1.weight") in place of its own.
+
+    Raises PlanError where a shape differs: the state belongs to another network.
+    """
+    nodes = []
+    for node in network.nodes:
+        own = {name: torch.from_numpy(tensors[f"{node.name}.{name}"]) for name in node.operator.state_dict()
+               if f"{node.name}.{name}" in tensors}  # fmt: skip
+        if own:
+            operator = copy.deepcopy(node.operator)
+            for name, tensor in own.items():
+                if operator.state_dict()[name].shape != tensor.shape:
+                    what = f"the training result has another shape for {node.name}.{name}."
+                    raise PlanError(what, where="state", remedy="Train again with this plan.")
+                operator.state_dict()[name].copy_(tensor)
+            node = replace(node, operator=operator)
+        nodes.append(node)
+    return network.with_nodes(nodes)

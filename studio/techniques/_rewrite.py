@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,7 +25,8 @@ class RewriteContext:
     `scores(layer, criterion)`: importance (channels,) by a registered criterion, taken on the original.
     `batches()`: calibration samples of the network's input, (N, ...) float32 each; raises DataError
     where there is no data. `remember(key, compute)`: the value of `compute()`, kept under a content
-    key so that a slider that comes back finds it.
+    key so that a slider that comes back finds it. `kept`: channels, bool (channels,) by channel group,
+    that training has decided: they are neither scored nor chosen again.
     """
 
     original: Network
@@ -33,6 +34,7 @@ class RewriteContext:
     scores: Callable[[str, str], np.ndarray]
     batches: Callable[[], Sequence[Tensor]]
     remember: Callable[[str, Callable[[], Any]], Any]
+    kept: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class RewriteTechnique(Technique, Protocol):

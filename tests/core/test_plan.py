@@ -212,7 +212,7 @@ def test_a_missing_plan_and_a_folder_are_named(tmp_path: Path) -> None:
 def test_an_error_in_a_file_names_the_file_and_the_layer(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text('{"layers": {"fc": [{"technique": "quantize", "settings": {"weight_bits": 1}}]}}')
-    with pytest.raises(PlanError, match=r"p\.json: plan: fc: quantize: .*1 is not possible"):
+    with pytest.raises(PlanError, match=r"p\.json: plan: layers: fc: quantize: .*1 is not possible"):
         Plan.load(path)
 
 
