@@ -5,9 +5,12 @@ import sys
 
 def main() -> int:
     """Run the command line; nothing heavy is imported before a verb needs it."""
-    from studio.cli.main import run
+    try:
+        from studio.cli.main import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # before a verb has begun; `guarded` sees to the rest
+        return 130
 
 
 if __name__ == "__main__":

@@ -302,6 +302,7 @@ def _macs(w: Watched, classifier: Classifier | None) -> dict[str, Any]:
         "stage1": round(first),
         "stage2": None if own is None else round(own),
         "full": None if full is None else round(full),
+        "full_reason": classifier.full_reason if classifier and full is None else None,
         "scaled": classifier.macs if classifier else None,
         "behind_gate": None if own is None else first + own * awake,
     }

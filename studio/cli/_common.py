@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,11 @@ def model_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) 
     """MODEL, and the user's own code where it is needed to make it."""
     many = {"nargs": "?"} if optional else {}
     parser.add_argument("model", metavar="MODEL", help="model file (.onnx, or a state dict with --factory)", **many)  # type: ignore[arg-type]
+    code_arguments(parser)
+
+
+def code_arguments(parser: argparse.ArgumentParser) -> None:
+    """The user's own code, and the consent to run it."""
     parser.add_argument("--factory", metavar="MODULE:FUNCTION", help="code that makes the torch module of a state dict")
     parser.add_argument("--trust", action="store_true", help="run the code that --factory names")
 
@@ -57,11 +63,18 @@ def open_session(args: argparse.Namespace, model: str, progress: Progress) -> Se
     """Open a session from a verb's arguments."""
     from studio.session import open_session
 
+    find_code(args)
     return open_session(
         model, args.data, preprocess=args.preprocess, label=args.label, samples=args.samples, seed=args.seed,
         calibration=getattr(args, "calibration", None), train=getattr(args, "train_data", None),
         plan=getattr(args, "plan", None), factory=args.factory, trust=args.trust, progress=progress,
     )  # fmt: skip
+
+
+def find_code(args: argparse.Namespace) -> None:
+    """Let trusted code be found where the command is typed, as `python -m` finds it."""
+    if args.factory and args.trust and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 @contextmanager

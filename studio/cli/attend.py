@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from studio.cli import _common as common
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     with common.progress_on_stderr() as progress:
         found = attend(
             args.frames, name, settings, class_name=args.class_name, crop=parse_size(args.crop), hit=args.hit,
-            model=args.model, preprocess=args.preprocess, samples=args.samples, seed=args.seed, progress=progress,
+            model=args.model, preprocess=args.preprocess, label=args.label, samples=args.samples, seed=args.seed,
+            progress=progress,
         )  # fmt: skip
     if args.json:
         common.print_json(found)
@@ -48,17 +50,24 @@ def print_selectors(found: dict[str, Any]) -> None:
     rows = []
     for row in [found, *found["selectors"]]:
         macs, accuracy = row["macs"], row["accuracy"]
-        total = (macs["stage1"] or 0) + (macs["stage2"] or 0)
+        total = None if macs["stage2"] is None else macs["stage1"] + macs["stage2"]
         rows.append((
             row["selector"], common.percent(row["hits"]["rate"]), _fixed(row["iou_mean"]),
             common.percent(row["pixels_kept"]), common.percent(accuracy["with"] if accuracy else None),
-            common.count(macs["stage1"] or 0), common.count(macs["stage2"] or 0), common.count(total),
+            common.count(macs["stage1"]), _count(macs["stage2"]), _count(total),
             common.percent(row["skipped_rate"]),
         ))  # fmt: skip
     name = found["class"] or "any box"
     title = f"{name} in {found['frames']:,} frames; a hit holds {found['hits']['threshold']:.0%} of the box"
     columns = ("selector", "hits", "IoU", "pixels", "accuracy", "stage 1", "stage 2", "operations", "skipped")
     common.table(title, columns, rows, right=range(1, 9))
+    for note in (found["accuracy_note"], found["macs"]["full_reason"]):
+        if note:
+            sys.stdout.write(f"{note}\n")
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else common.count(value)
 
 
 def _fixed(value: float | None) -> str:

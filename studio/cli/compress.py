@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.cli import _common as common
-from studio.core.errors import PlanError
+from studio.core.errors import DataError, PlanError
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -49,19 +48,22 @@ def run(args: argparse.Namespace) -> int:
     """Return 0 when every file passed, 1 when one does not agree with the preview."""
     if not (args.plan or args.preset or args.set):
         raise PlanError("there is nothing to apply.", remedy="Give --plan FILE, --preset NAME or --set SPEC.")
+    from studio.core.plan import Plan
+
     began = time.monotonic()
-    start, args.plan = _start(args), None
+    start, options = _with_flags(_start(args), args), _options(args.option)
+    args.plan = Plan(preprocess=start.preprocess)  # steps come on top, where refused ones can be left out
     with common.progress_on_stderr() as progress:
         session = common.open_session(args, args.model, progress)
         session.cancel()
         try:
+            _check_calibration(args, start, session)
+            _say_doubt(session, progress)
             plan, dropped = _plan(args, start, session)
             session.set_plan(plan, "command line")
             session.cancel()
             formats = tuple(name.strip() for name in args.format.split(",") if name.strip())
-            found = session.export(
-                args.out, formats, _options(args.option), force=args.force, progress=progress, frames=args.frames
-            )
+            found = session.export(args.out, formats, options, force=args.force, progress=progress, frames=args.frames)
         finally:
             session.close()
     answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration")}
@@ -100,10 +102,9 @@ def preset(name: str) -> Plan:
 
 
 def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan, list[dict[str, str]]]:
-    """Plan file or preset, `--set` on top, flags on top of that; and the steps that were left out."""
+    """Plan with `--set` on top, and the steps that were left out."""
     from studio.core.errors import Refused
-    from studio.core.plan import Attention
-    from studio.core.setspec import parse, parse_call
+    from studio.core.setspec import parse
     from studio.engine.resolve import canonical, check_model
     from studio.session.opening import weights_identity
 
@@ -123,13 +124,49 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
                 dropped.append({"layer": layer.name, "technique": str(step.technique), "reason": error.what})
                 continue
             plan = wanted
-    source = "calibration" if args.calibration else plan.calibration.source
-    samples = args.calibration_samples or plan.calibration.samples
-    plan = replace(plan, calibration=replace(plan.calibration, source=source, samples=samples))
+    return plan, dropped
+
+
+def _with_flags(plan: Plan, args: argparse.Namespace) -> Plan:
+    """Return a plan with what flags say of calibration and attention, checked as a plan file is."""
+    from studio.core.plan import Plan
+    from studio.core.setspec import parse_call
+
+    value = plan.to_json()
+    given = {
+        "source": "calibration" if args.calibration else None,
+        "samples": args.calibration_samples,
+        "seed": args.seed or None,
+    }
+    value["calibration"] |= {key: flag for key, flag in given.items() if flag is not None}
     if args.attention:
         name, settings = parse_call(args.attention)
-        plan = replace(plan, attention=Attention(name, settings, parse_size(args.crop)))
-    return plan, dropped
+        value["attention"] = {"selector": name, "settings": settings, "crop": None}
+    flag = "--crop" if args.crop else "--frames" if args.frames else None
+    if flag and value["attention"] is None:
+        remedy = "Give --attention SPEC as well, as in --attention edge_density."
+        raise PlanError(f"{flag} is for an attention stage, and the plan has none.", remedy=remedy)
+    if args.crop:
+        value["attention"]["crop"] = list(parse_size(args.crop) or ())
+    return Plan.from_json(value)
+
+
+def _check_calibration(args: argparse.Namespace, plan: Plan, session: Session) -> None:
+    """Raise DataError where more calibration samples are asked for than there are."""
+    source = session.engine.calibration(plan.calibration)[0]
+    if (args.calibration_samples or 0) > source.count:
+        what = f"{args.calibration_samples:,} calibration samples are asked for, but there are only {source.count:,}."
+        raise DataError(what, where=source.source, remedy=f"Ask for at most {source.count}.")
+
+
+def _say_doubt(session: Session, progress: common.Progress) -> None:
+    """Say on stderr what is wrong before any compression: preprocessing or labels."""
+    from studio.engine.engine import FLOAT
+
+    session.float_result = session.engine.measure(FLOAT, progress=progress)
+    doubt = session.doubt()
+    if doubt:
+        sys.stderr.write(f"edge-studio: {doubt}\n")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", default="edge-studio-demo", metavar="DIR", help="export folder (default ./edge-studio-demo)"
     )
+    parser.add_argument("--force", action="store_true", help="write into a folder that holds other files")
     common.json_argument(parser)
 
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from studio.cli.attend import print_selectors
     from studio.cli.compress import files, print_results
 
-    found = headless(Path(args.out))
+    found = headless(Path(args.out), force=args.force)
     if args.json:
         common.print_json(found)
     else:
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(row["passed"] for row in files(found)) else 1
 
 
-def headless(out: Path) -> dict[str, Any]:
+def headless(out: Path, *, force: bool = False) -> dict[str, Any]:
     """Do the main job; says on stderr what it does; returns the manifest, and under `attend` the measurement."""
     from studio.cli.compress import preset
     from studio.core.plan import Attention, Step
@@ -63,7 +64,7 @@ def headless(out: Path) -> dict[str, Any]:
             session.set_plan(demo.with_attention(plan, Attention("edge_density", crop=CROP)), "demo")
             session.wait()
             frames = demo.frames()
-            found = session.export(out, ("onnx", "tflite"), frames=frames, plots=True, progress=progress)
+            found = session.export(out, ("onnx", "tflite"), force=force, frames=frames, plots=True, progress=progress)
             seen = attend(frames, "edge_density", {}, crop=CROP, model=session.path, preprocess=None, progress=progress)
         finally:
             session.close()

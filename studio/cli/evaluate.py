@@ -12,7 +12,10 @@ EXAMPLE = "edge-studio evaluate out/model.tflite --data test.npz"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and data."""
-    parser.add_argument("file", metavar="FILE", help="model or exported file (.onnx, .tflite)")
+    parser.add_argument(
+        "file", metavar="FILE", help="model or exported file (.onnx, .tflite, or a state dict with --factory)"
+    )
+    common.code_arguments(parser)
     common.data_arguments(parser, required=True)
     common.json_argument(parser)
 
@@ -21,10 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Print metric, file size and latency."""
     from studio.engine.evaluate import evaluate_file
 
+    common.find_code(args)
     with common.progress_on_stderr() as progress:
         found: dict[str, Any] = evaluate_file(
             args.file, args.data, preprocess=args.preprocess, label=args.label, samples=args.samples, seed=args.seed,
-            progress=progress,
+            factory=args.factory, trust=args.trust, progress=progress,
         )  # fmt: skip
     if args.json:
         common.print_json(found)

@@ -94,7 +94,10 @@ def check_offsets(offsets: np.ndarray, size: int, where: str) -> None:
 
 
 def _labels(archive: Archive, count: int, label: str | None) -> np.ndarray | None:
-    name = label if label and label in archive else "y"
+    if label and label not in archive:
+        what = f"there is no array '{label}' for the labels (found: {', '.join(archive.names[:8])})."
+        raise DataError(what, where=str(archive.path), remedy="Name one of them with --label, or leave it out for 'y'.")
+    name = label or "y"
     return integer_labels(archive.array(name), count, str(archive.path), name) if name in archive else None
 
 

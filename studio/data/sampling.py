@@ -10,13 +10,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from studio.core.errors import DataError
+
 
 def balanced_order(count: int, labels: np.ndarray | None, seed: int) -> np.ndarray:
     """Seeded random order of 0..count-1, (count,) int64.
 
     With labels, each prefix of length p holds p * n_c / count samples of class c to less than one
-    (the chairman assignment problem, Tijdeman 1980).
+    (the chairman assignment problem, Tijdeman 1980). Raises DataError for a negative seed.
     """
+    if seed < 0:
+        raise DataError(f"seed {seed} is not possible.", where="seed", remedy="Choose 0 or more.")
     random = np.random.default_rng(seed)
     if labels is None or count == 0:
         return random.permutation(count)

@@ -39,6 +39,7 @@ def attend(
     model: Path | str | None = None,
     preprocess: Mapping[str, Any] | Path | str | None = None,
     classes: Sequence[str] | None = None,
+    label: str | None = None,
     samples: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -47,12 +48,13 @@ def attend(
     """Measure a selector beside its baselines; the result is the JSON of `edge-studio attend`.
 
     `classes` are the network's class names in the order of its outputs (default: those that its ONNX file
-    carries as metadata `classes`, as it may carry `preprocess`). Raises StudioError for what does not fit.
+    carries as metadata `classes`, as it may carry `preprocess`); `label`: see `open_frames`.
+    Raises StudioError for what does not fit.
     """
     if not 0 < hit <= 1:
         remedy = "Choose a share of the box's area, as in --hit 0.9."
         raise DataError(f"a hit cannot be {hit:g} of the box.", where="attend", remedy=remedy)
-    source = open_frames(frames)
+    source = open_frames(frames, label)
     network = None if model is None else _classifier_of_file(Path(model), preprocess, classes, source.size(0))
     return attention.attend(
         source if samples is None else _Some(source, samples, seed),

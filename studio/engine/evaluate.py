@@ -25,15 +25,18 @@ def evaluate_file(
     label: str | None = None,
     samples: int | None = None,
     seed: int = 0,
+    factory: str | None = None,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Metric, size and latency of a file (INTERFACE: `evaluate`).
 
+    `factory`: "package.module:function" that makes the module whose weights the file holds, run only with `trust`.
     Without labels there is nothing to compare one file with, so that is a DataError.
     """
     path = Path(file).expanduser()
     check_member(path)
-    with runtimes.open(path) as runner:
+    with runtimes.open(path, factory=factory, trust=trust) as runner:
         dataset = studio.data.open(
             data, input_shape=runner.input_shape, preprocess=preprocess, label=label, samples=samples, seed=seed,
             plan_preprocess=runner.preprocess,
@@ -45,6 +48,8 @@ def evaluate_file(
         rows = []
         for at in range(0, len(order), CHUNK):
             rows.append(runner.run(dataset.batch(order[at : at + CHUNK])))
+            if at == 0:
+                studio.data.check_labels(dataset, rows[0][0].shape[1])
             if progress:
                 progress(f"Running {path.name} in {runner.name}", min(at + CHUNK, len(order)), len(order))
         outputs = tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -62,7 +62,7 @@ def export_plan(
     if engine.evaluator is None:
         remedy = "Give evaluation data with --data (in the app: Data)."
         raise DataError("an export is checked on samples, and there is no data.", remedy=remedy)
-    targets: list[Target] = [registry.find("export.targets", name) for name in formats]
+    targets: list[Target] = [registry.find("export.targets", name) for name in dict.fromkeys(formats)]
     if not targets:
         raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
     dataset = engine.evaluator.dataset
@@ -74,7 +74,7 @@ def export_plan(
     programs = {name: engine.program(wanted) for name, wanted in plans.items()}
     notes = {target.name: _notes(target, programs[target.name], plan) for target in targets}
     description = describe(engine, plan, program, identity)
-    whole = replace(plan, model=dict(identity))
+    whole = replace(plan, model=dict(identity), preprocess=dataset.preprocess.to_json())
     previews = {n: engine.measure(p, target=n, stop=stop, progress=progress) for n, p in plans.items()}
     with folder:
         rows, contents = [], {}

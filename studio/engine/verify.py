@@ -48,7 +48,7 @@ def verify_file(
         found = _run(runner, engine, progress, stop)
         x = evaluator.dataset.batch(evaluator.indices(1))
         different = _different_tensors(runner, target, program, x)
-        latency = runner.latency(x[:1])
+        latency, signature = runner.latency(x[:1]), runner.signature()
         name = runner.name
     content = path.read_bytes()
     risk = target.saturation_risk(program, plan.export)
@@ -68,6 +68,7 @@ def verify_file(
         "format": target.name,
         "path": str(path.resolve()),
         "runtime": name,
+        **signature,
         "file_bytes": len(content),
         "gzip_bytes": len(gzip.compress(content, 9, mtime=0)),
         "metric": engine.metric,

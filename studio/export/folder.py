@@ -154,6 +154,9 @@ def check_member(path: Path) -> None:
     """Raise ExportError for a file that lies in an incomplete export."""
     if path.name in named_by_manifest(path.parent):
         read_manifest(path.parent)
+    elif path.name in named_by_manifest(path.parent / ASIDE) and not (path.parent / ASIDE / path.name).exists():
+        what = "is an incomplete export: it was stopped before its manifest was in place."
+        raise ExportError(what, where=str(path.parent), remedy="Export again.")
 
 
 def _is_plain(name: Any) -> bool:

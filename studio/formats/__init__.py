@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.core import registry
-from studio.core.errors import FileError
+from studio.core.errors import FileError, ModelError
+from studio.formats import _quantized
 
 if TYPE_CHECKING:
     from studio.network.network import Network
@@ -23,6 +24,9 @@ OTHERS = {
     ".keras": "python -m tf2onnx.convert --keras model.keras --output model.onnx",
 }
 """Formats that are known but not read, with the conversion to type."""
+WEIGHTS = (".pt", ".pth", ".th", ".tar", ".safetensors")
+FACTORY = " Or say what makes its module: --factory package.module:function --trust."
+"""Remedy for files that can hold a state dict."""
 MAGIC = ((".pt", 0, b"PK\x03\x04"), (".h5", 0, b"\x89HDF\r\n\x1a\n"), (".tflite", 4, b"TFL3"))
 """Format, place of its mark, and the mark: files that were renamed."""
 ALIKE = {".pt": (".pt", ".pth", ".th", ".pt2", ".tar", ".keras"), ".h5": (".h5", ".keras")}
@@ -39,9 +43,12 @@ def read(path: Path) -> Network:
         if suffix in reader.suffixes:
             network: Network = reader.read(path)
             return network
+    if suffix == ".tflite" and _quantized.is_quantized_tflite(path):
+        remedy = "Open the float model that it was made from; quantized files cannot be read yet."
+        raise ModelError("the file is already quantized.", where=str(path), remedy=remedy)
     if suffix in OTHERS:
         found = suffix if suffix == path.suffix.lower() else f"holds {suffix} content, and {suffix}"
-        remedy = f"Convert it: {OTHERS[suffix]}."
+        remedy = f"Convert it: {OTHERS[suffix]}.{FACTORY if suffix in WEIGHTS else ''}"
         raise FileError(f"{found} files cannot be opened.", where=str(path), remedy=remedy)
     raise FileError("is no model file that is known.", where=str(path), remedy="Give an .onnx file.")
 

@@ -31,9 +31,10 @@ def from_factory(path: Path | None, factory: str, *, trust: bool, input_shape: t
         what = f"'{factory}' is code, and code is run only when it is trusted."
         raise PlanError(what, where="factory", remedy="Say trust=True (--trust) if you know what it does.")
     made = _call(factory)
-    module, shape = made if isinstance(made, tuple) else (made, input_shape)
+    module, shape = made if isinstance(made, tuple) and len(made) == 2 else (made, input_shape)
+    _check_module(module, factory)
     if shape is None:
-        remedy = "Let the function return (module, input_shape), or open it with data."
+        remedy = "Let the function return (module, input_shape), as in (net, (1, 3, 32, 32))."
         raise ModelError("the input shape is not known.", where=factory, remedy=remedy)
     if path is not None:
         load_weights(module, path)
@@ -92,7 +93,9 @@ def read_state(path: Path) -> dict[str, Any]:
 
             state: Any = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about a stranger's pickle, which is refused anyway
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:
         remedy = "Save it again with torch.save(model.state_dict(), path)."
         raise FileError("is no plain state dict; nothing in it was run.", where=str(path), remedy=remedy) from None
@@ -103,12 +106,20 @@ def read_state(path: Path) -> dict[str, Any]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
+def _check_module(module: Any, factory: str) -> None:
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        what = f"the factory returned {type(module).__name__}, not a torch.nn.Module."
+        raise ModelError(what, where=factory, remedy="Let it return the module, or (module, input_shape).")
+
+
 def _call(factory: str) -> Any:
     module, colon, function = factory.partition(":")
     if not colon:
         raise PlanError(f"factory '{factory}' is no function.", remedy="Write package.module:function.")
     try:
         return getattr(importlib.import_module(module), function)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"the factory failed ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})."
         raise ModelError(what, where=factory, remedy="Correct it, or check the name.") from None

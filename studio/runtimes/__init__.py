@@ -9,15 +9,21 @@ from studio.runtimes._base import Runner
 __all__ = ["Runner", "open"]
 
 
-def open(path: Path | str) -> Runner:  # noqa: A001
+def open(path: Path | str, *, factory: str | None = None, trust: bool = False) -> Runner:  # noqa: A001
     """Open a file in the runtime it is made for, any other readable model in torch.
 
+    `factory`: code that makes the module of a state dict, run only with `trust`.
     Raises FileError or ModelError that names file, place and remedy.
     """
     from studio.formats import check, read
 
     path = Path(path).expanduser()
     check(path)
+    if factory is not None:
+        from studio.formats import _factory
+        from studio.runtimes.torch import TorchRunner
+
+        return TorchRunner(_factory.from_factory(path, factory, trust=trust, input_shape=None))
     if path.suffix.lower() == ".onnx":
         from studio.runtimes.onnxruntime import OnnxRunner
 

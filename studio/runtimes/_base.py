@@ -27,6 +27,9 @@ class Runner(Protocol):
     def latency(self, x: np.ndarray) -> tuple[float, float]:
         """Median and 90 % latency in ms of one sample (1, ...), on one thread."""
 
+    def signature(self) -> dict[str, Any]:
+        """Inputs and outputs as the file itself has them: see `described`."""
+
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Integer tensors inside, int8 in the program's layout, for a batch; only those that the file has."""
 
@@ -36,6 +39,15 @@ class Runner(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file."""
+
+
+def described(
+    name: str, shape: Sequence[Any], dtype: str, layout: str | None, quantization: tuple[float, int] | None = None
+) -> dict[str, Any]:
+    """One input or output of a file: a size that is free is null; `layout` is null where axes have no names."""
+    made = None if quantization is None else {"scale": float(quantization[0]), "zero_point": int(quantization[1])}
+    sizes = [int(n) if isinstance(n, int | np.integer) and n > 0 else None for n in shape]
+    return {"name": name, "shape": sizes, "layout": layout, "dtype": dtype, "quantization": made}
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from studio.core.errors import ModelError
-from studio.runtimes._base import timed
+from studio.runtimes._base import described, timed
 
 METADATA = b"studio"
 LARGEST_BATCH = 100
@@ -82,6 +82,17 @@ class LiteRtRunner:
         """Median and 90 % latency in ms of one sample, on one thread, conversions at the borders left out."""
         self._feed(self._interpreter, x[:1])
         return timed(self._interpreter.invoke)
+
+    def signature(self) -> dict[str, Any]:
+        """Inputs and outputs by the names, sizes, types and scales that an interpreter of this file has."""
+        found = {"inputs": self._interpreter.get_input_details(), "outputs": self._interpreter.get_output_details()}
+        return {key: [self._described(detail) for detail in details] for key, details in found.items()}
+
+    def _described(self, detail: dict[str, Any]) -> dict[str, Any]:
+        quantization = detail["quantization"] if detail["dtype"] == np.int8 else None
+        layout = "NHWC" if self._inputs and len(detail["shape"]) == 4 else None
+        dtype = np.dtype(detail["dtype"]).name
+        return described(detail["name"], detail["shape_signature"], dtype, layout, quantization)
 
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Tensors inside by name, in the network's layout; a copy of the file gives them as outputs.

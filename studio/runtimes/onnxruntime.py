@@ -14,7 +14,7 @@ import onnx
 import onnxruntime as ort
 
 from studio.core.errors import ModelError
-from studio.runtimes._base import timed
+from studio.runtimes._base import described, timed
 
 METADATA = "edge_studio"
 
@@ -73,6 +73,9 @@ class OnnxRunner:
     def _only_input(self) -> Any:
         """Return the input's description; raises ModelError for what samples cannot be fed to."""
         inputs = self._session.get_inputs()
+        if [output.name for output in self._session.get_outputs()[:2]] == ["box", "score"]:
+            remedy = "Measure it with `edge-studio attend FRAMES --selector NAME`, or give model.onnx."
+            raise ModelError("is an attention stage: it takes whole frames.", where=str(self._path), remedy=remedy)
         where, remedy = str(self._path), "Give a model with one input of a fixed size, the batch aside."
         if len(inputs) != 1:
             raise ModelError(f"has {len(inputs)} inputs, samples are fed to one.", where=where, remedy=remedy)
@@ -91,6 +94,16 @@ class OnnxRunner:
         """Median and 90 % latency in ms of one sample, on one thread; of one batch where the file freezes it."""
         feed = {self._input: self._fed(x[:1])}
         return timed(lambda: self._session.run(None, feed))
+
+    def signature(self) -> dict[str, Any]:
+        """Inputs and outputs by the names, sizes and types that a session of this file has."""
+        found = {"inputs": self._session.get_inputs(), "outputs": self._session.get_outputs()}
+        return {key: [self._described(entry) for entry in entries] for key, entries in found.items()}
+
+    def _described(self, entry: Any) -> dict[str, Any]:
+        layout = (self.preprocess or {}).get("layout") if len(entry.shape) == 4 else None
+        dtype = np.dtype(TYPES[entry.type]).name if entry.type in TYPES else entry.type
+        return described(entry.name, entry.shape, dtype, layout)
 
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Quantized tensors by name, shifted from uint8 to int8; a copy of the file gives them as outputs."""

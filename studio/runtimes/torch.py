@@ -40,6 +40,10 @@ class TorchRunner:
         finally:
             torch.set_num_threads(threads)
 
+    def signature(self) -> dict[str, Any]:
+        """Return nothing: what runs in torch is called by name."""
+        return {}
+
     def tensors(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Return nothing: all tensors are float32."""
         return {}

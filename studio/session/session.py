@@ -14,7 +14,7 @@ from psygnal import Signal
 
 from studio.core.errors import Cancelled, StudioError
 from studio.core.graph import Graph
-from studio.core.plan import Plan, Step
+from studio.core.plan import Plan, Step, export_options
 from studio.core.result import Cost, Result
 from studio.core.technique import Stage
 from studio.data import Dataset
@@ -330,9 +330,10 @@ class Session:
         from studio.session.opening import identity
         from studio.session.pictures import pictures
 
-        plan = replace(self.plan, export={**self.plan.export, **(options or {})})
+        plan = replace(self.plan, export=export_options({**self.plan.export, **(options or {})}))
+        names = formats.split(",") if isinstance(formats, str) else formats
         return export_plan(
-            self.engine, plan, Path(out), tuple(formats), identity(self), force=force, frames=frames,
+            self.engine, plan, Path(out), tuple(names), identity(self), force=force, frames=frames,
             pictures=pictures(self) if plots else None, progress=progress, stop=stop,
         )  # fmt: skip
 
@@ -346,7 +347,8 @@ class Session:
         """Write the plan with the network's identity."""
         from studio.session.opening import identity
 
-        replace(self.plan, model=identity(self)).save(path)
+        preprocess = self.data.preprocess.to_json() if self.data else self.plan.preprocess
+        replace(self.plan, model=identity(self), preprocess=preprocess).save(path)
 
     def load_plan(self, path: Path | str) -> None:
         """Apply a plan file; raises FileError, PlanError or Refused, and the old plan then stays."""

@@ -93,7 +93,8 @@ def test_accuracy_and_macs_beside_the_baselines() -> None:
     found = attend(THREE, "centre", crop=(20, 20), classifier=NETWORK)
     assert found["accuracy"]["with"] == 1.0
     assert found["accuracy"]["full"] == 1.0
-    assert found["macs"] == {"stage1": 0, "stage2": 1000, "full": 1600, "scaled": 1000, "behind_gate": 1000}
+    macs = {"stage1": 0, "stage2": 1000, "full": 1600, "full_reason": None, "scaled": 1000, "behind_gate": 1000}
+    assert found["macs"] == macs
     full = next(row for row in found["selectors"] if row["selector"] == "full")
     assert full["macs"]["stage2"] == 1600
     assert full["pixels_kept"] == 1

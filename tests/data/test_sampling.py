@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from studio.core.errors import DataError
 from studio.data.sampling import balanced_order
 
 
@@ -34,3 +35,8 @@ def test_classes_do_not_follow_each_other_in_one_fixed_pattern() -> None:
     rounds = labels[balanced_order(400, labels, 0)].reshape(100, 4)
     assert (np.sort(rounds, axis=1) == np.arange(4)).all()
     assert len(np.unique(rounds, axis=0)) > 10
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(DataError, match="seed -1"):
+        balanced_order(4, None, -1)

@@ -242,3 +242,14 @@ def test_a_folder_without_permission_is_said_before_any_work(tmp_path: Path, mon
     assert raised.value.where == str(tmp_path)
     assert raised.value.remedy == "Choose a folder you can write to."
     assert not (tmp_path / "a").exists()
+
+
+def test_a_first_export_that_was_killed_has_files_called_incomplete(tmp_path: Path) -> None:
+    made = ExportFolder(tmp_path / "out")
+    made.write("model.onnx", b"new onnx")
+    made.write(MANIFEST, json.dumps({"files": {"model.onnx": {"sha256": "0"}}}).encode())
+    (tmp_path / "out" / "model.onnx").write_bytes(b"of the user")
+    check_member(tmp_path / "out" / "model.onnx")  # nothing has moved in: no file of an export
+    made._move("model.onnx")
+    with pytest.raises(ExportError, match="incomplete"):
+        check_member(tmp_path / "out" / "model.onnx")

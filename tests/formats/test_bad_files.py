@@ -350,3 +350,21 @@ def test_flipped_bytes(seed: int, tmp_path: Path) -> None:
         found.append(outcome(bytes(content), tmp_path / "flipped.onnx"))
     assert time.perf_counter() - began < 20
     assert {"refused", "opened"} == set(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "quantized"),
+    [
+        ("mlperftiny_ic_resnet8_int8", True),
+        ("traffic_signs43_cnn_dynrange", True),
+        ("mlperftiny_ic_resnet8_fp32", False),
+    ],
+)
+def test_quantized_tflite_files_are_said_to_be_so(name: str, quantized: bool, shared: Path) -> None:
+    text = message(shared / "data" / "models" / f"{name}.tflite")
+    assert ("already quantized" in text) == quantized
+    assert ("tf2onnx" in text) != quantized
+
+
+def test_weights_alone_name_the_way_by_a_factory(shared: Path) -> None:
+    message(shared / "data" / "models" / "cifar10_smallcnn_wml_state_dict.pth", "--factory")

@@ -106,3 +106,12 @@ def test_module_in_memory(code: str) -> None:
     session = studio.open(module(code), input_shape=(1, 3, 8, 8))
     assert session.graph.parameters == sum(p.numel() for p in module(code).parameters() if p.dim()) - 8
     session.close()
+
+
+@pytest.mark.parametrize(("body", "said"), [("return 3", "int"), ("raise SystemExit(0)", "SystemExit")])
+def test_a_factory_that_makes_no_module(body: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"factory_{said.lower()}"
+    (tmp_path / f"{name}.py").write_text(f"def make():\n    {body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        _factory.from_factory(None, f"{name}:make", trust=True, input_shape=None)
