@@ -62,6 +62,25 @@ class Dataset:
                 rows[place] = self._cache.put(int(i), self._pictures.picture(self._source, int(i)))
         return self._pictures.batch(np.stack([row for row in rows if row is not None]))
 
+    def shown(self, index: int) -> np.ndarray | None:
+        """One sample as a person sees it, (H, W) or (H, W, 3) uint8; None for what is no picture.
+
+        Values that are no pixels (spectrograms) are stretched from their smallest to their largest.
+        """
+        i = int(self._chosen[index])
+        if self._arrays is None:
+            picture = self._pictures.picture(self._source, i)
+            return picture[..., 0] if picture.shape[-1] == 1 else picture
+        x = self._arrays.batch(np.array([i]))[0]
+        x = x[0] if x.ndim == 3 and x.shape[0] == 1 else x[..., 0] if x.ndim == 3 and x.shape[-1] == 1 else x
+        if x.ndim == 3 and x.shape[0] == 3:
+            x = x.transpose(1, 2, 0)
+        if x.ndim != 2 and not (x.ndim == 3 and x.shape[-1] == 3):
+            return None
+        low, high = float(x.min()), float(x.max())
+        stretched: np.ndarray = np.rint((x - low) * (255 / (high - low or 1.0))).astype(np.uint8)
+        return stretched
+
     def order(self, seed: int = 0) -> np.ndarray:
         """Seeded random order of all samples, (count,) int64; by class where labels exist (see `balanced_order`)."""
         return balanced_order(self.count, self.labels, seed)

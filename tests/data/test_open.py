@@ -306,3 +306,18 @@ def test_content_id_follows_what_decides_the_samples(tmp_path: Path) -> None:
     assert len(ids) == 4
     again = studio.data.open(path, input_shape=(1, 2)).content_id
     assert again == studio.data.open(path, input_shape=(1, 2)).content_id
+
+
+def test_a_sample_as_a_person_sees_it(tmp_path: Path) -> None:
+    pixels = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+    np.savez(tmp_path / "rgb.npz", x=pixels, y=np.array([0, 1]))
+    shown = studio.data.open(tmp_path / "rgb.npz", input_shape=(1, 3, 4, 4)).shown(1)
+    assert shown is not None
+    assert shown.shape == (4, 4, 3)
+    assert shown[0, 0].tolist() == [round((v - 48) * 255 / 47) for v in (48, 64, 80)]
+    np.savez(tmp_path / "features.npz", x=np.array([[[0.0, 1.0], [2.0, 4.0]]], np.float32), y=np.array([0]))
+    shown = studio.data.open(tmp_path / "features.npz", input_shape=(1, 1, 2, 2)).shown(0)
+    assert shown is not None
+    assert shown.tolist() == [[0, 64], [128, 255]]
+    np.savez(tmp_path / "row.npz", x=np.zeros((1, 7), np.float32), y=np.array([0]))
+    assert studio.data.open(tmp_path / "row.npz", input_shape=(1, 7)).shown(0) is None
