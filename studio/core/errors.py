@@ -14,13 +14,16 @@ A user's mistake is one of these; a programmer's mistake stays a plain exception
 
 from __future__ import annotations
 
+LONGEST = 400
+"""Most characters of what went wrong."""
+
 
 class StudioError(Exception):
     """A user's mistake or a fault outside: what went wrong, where, and what to do about it."""
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         super().__init__(what)
-        self.what = what
+        self.what = _short(what)
         self.where = where
         self.remedy = remedy
 
@@ -28,6 +31,12 @@ class StudioError(Exception):
         place = f"{self.where}: " if self.where else ""
         remedy = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.what}{remedy}"
+
+
+def _short(what: str) -> str:
+    """One line of a length that is read; a damaged file can put thousands of numbers into a message."""
+    line = " ".join(what.splitlines())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
 
 
 class FileError(StudioError):

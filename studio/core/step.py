@@ -72,7 +72,8 @@ class Step:
     def from_json(cls, value: Any, where: str = "plan") -> Step:
         """Step from its form in a plan file; raises PlanError naming the place."""
         if not isinstance(value, dict):
-            raise PlanError("a step must be an object with 'technique' and 'settings'.", where=where)
+            remedy = 'Write {"technique": NAME, "settings": {...}}.'
+            raise PlanError("a step must be an object with 'technique' and 'settings'.", where=where, remedy=remedy)
         if value.get("technique") is None and "stage" in value:
             only(value, ("stage", "technique"), where)
             return cls.off(str(value["stage"]))

@@ -12,6 +12,8 @@ from studio.data.archive import Archive
 from studio.data.sources import Arrays, Pictures, Source, integer_labels
 
 STORED = ("mean", "std", "scale")
+MOST_CHANNELS = 4096
+"""Most values that mean, std and scale can have."""
 SLICE = 64 << 20
 """Bytes that are looked at together in the search for NaN."""
 
@@ -115,7 +117,7 @@ def _layout(archive: Archive) -> str | None:
     if "layout" not in archive:
         return None
     value = archive.array("layout")
-    text = str(value.item()) if value.size == 1 else str(value)
+    text = str(value.item())[:40] if value.size == 1 else f"an array of {value.dtype} {value.shape}"
     if text not in ("NCHW", "NHWC"):
         remedy = "Write NCHW or NHWC: how 'x' of this file lies."
         raise DataError(f"'layout' cannot be '{text}'.", where=str(archive.path), remedy=remedy)
@@ -130,5 +132,8 @@ def _stored(archive: Archive) -> dict[str, Any]:
             if value.dtype.kind not in "iuf":
                 remedy = "Store a number, or one for each channel."
                 raise DataError(f"'{name}' holds {value.dtype}.", where=str(archive.path), remedy=remedy)
+            if value.ndim > 1 or value.size > MOST_CHANNELS:
+                remedy = "Store a number, or a row of one for each channel."
+                raise DataError(f"'{name}' has shape {value.shape}.", where=str(archive.path), remedy=remedy)
             found[name] = float(value.item()) if value.size == 1 else [float(v) for v in value.ravel()]
     return found

@@ -7,7 +7,6 @@ antialias over the whole picture) and brought into the model's channels and layo
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,8 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
 }
 LIMIT = 1 << 20
 """Largest preprocessing file in bytes."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that float32 holds."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _size(value: Any, where: str) -> tuple[int, int]:
 
 
 def _number(key: str, value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise DataError(f"'{key}' cannot be {value!r}.", where=where, remedy="Give a finite number.")
     return float(value)
 

@@ -136,7 +136,8 @@ def check_model(plan: Plan, graph: Graph, weights: str) -> str | None:
     if not plan.model or "fingerprint" not in plan.model:
         return None
     if plan.model["fingerprint"] != graph.fingerprint:
-        theirs = [str(name) for name in plan.model.get("layers", [])]
+        listed = plan.model.get("layers")
+        theirs = list(map(str, listed)) if isinstance(listed, list) else []
         ours = signature(graph)
         first = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), len(theirs))
         there = theirs[first] if first < len(theirs) else "nothing"

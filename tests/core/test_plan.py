@@ -150,6 +150,7 @@ def test_settings_of_a_step_can_be_changed_but_not_in_place() -> None:
         ({"layers": {"fc": [{"technique": "quantize", "settings": [4]}]}}, ["fc", "settings", "[4]"]),
         ({"layers": {"fc": [{"technique": "quantize", "settings": {"technique": 1}}]}}, ["fc", "'technique'"]),
         ({"layers": {"fc": [{"technique": "quantize", "bits": 4}]}}, ["fc", "'bits'"]),
+        ({"layers": {"fc": [4]}}, ["fc", "object", "Write"]),
         ({"layers": {"fc": [{"settings": {}}]}}, ["fc", "no technique", "quantize"]),
         ({"layers": {"fc": ["quantize"]}}, ["fc", "object"]),
         ({"layers": {"fc": "quantize"}}, ["fc", "list"]),

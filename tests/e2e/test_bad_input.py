@@ -135,6 +135,7 @@ def plan(tmp_path: Path, value: object) -> Path:
         ({"format": 1, "layers": {"fc": [{"technique": "magic"}]}}, ["magic", "fc"]),
         ({"format": 1, "jobs": [{"job": "retrain"}]}, ["retrain"]),
         ({"format": 1, "model": {"name": "b.onnx", "fingerprint": "sha256:0", "layers": ["x"]}}, ["b.onnx", "another"]),
+        ({"format": 1, "model": {"name": "b.onnx", "fingerprint": "sha256:0", "layers": True}}, ["b.onnx", "another"]),
         ({"format": 1, "defaults": [{"technique": "quantize"}, {"technique": "quantize"}]}, ["GRID"]),
     ],
 )
