@@ -105,8 +105,8 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
     """Plan with `--set` on top, and the steps that were left out."""
     from studio.core.errors import Refused
     from studio.core.setspec import parse
+    from studio.engine.opening import weights_identity
     from studio.engine.resolve import canonical, check_model
-    from studio.session.opening import weights_identity
 
     warning = check_model(plan, session.graph, weights_identity(session.original))
     if warning:

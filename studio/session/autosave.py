@@ -12,22 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import paths
+from studio.core.opened import Opened
 from studio.core.plan import Plan
 
-
-@dataclass(frozen=True)
-class Opened:
-    """Arguments that open a session again: absolute paths and plain values."""
-
-    model: str
-    data: str | None = None
-    preprocess: dict[str, Any] | None = None
-    label: str | None = None
-    calibration: str | None = None
-    train: str | None = None
-    samples: int | None = None
-    seed: int = 0
-    expected: float | None = None  # accuracy that the float model is known to have, 0..1
+__all__ = ["Opened", "Recovered", "close", "dismiss", "load_sensitivity", "recoverable", "save"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from psygnal import Signal
 
 from studio.core.errors import Cancelled, StudioError
 from studio.core.graph import Graph
+from studio.core.opened import Opened
 from studio.core.plan import Plan, Step, export_options
 from studio.core.result import Cost, Result
 from studio.core.technique import Stage
@@ -48,7 +49,7 @@ class Session:
     blame_changed = Signal()
     effect_changed = Signal(str, Stage, Effect)  # layer, stage, what that step changes
 
-    def __init__(self, opened: autosave.Opened, original: Network, engine: Engine, plan: Plan) -> None:
+    def __init__(self, opened: Opened, original: Network, engine: Engine, plan: Plan) -> None:
         self.opened = opened
         self.original = original
         self.engine = engine
@@ -297,7 +298,7 @@ class Session:
             return
         self.result = answer
         known = self.measured.get(plan.key)
-        if known is None or known.result.samples <= answer.samples:
+        if known is None or known.result.quick or known.result.samples <= answer.samples:
             self.measured[plan.key] = Measured(plan, answer, self._labels.get(plan.key, ""))
         if plan == FLOAT:
             self.float_result = answer
@@ -352,7 +353,7 @@ class Session:
 
     def load_plan(self, path: Path | str) -> None:
         """Apply a plan file; raises FileError, PlanError or Refused, and the old plan then stays."""
-        from studio.session.opening import weights_identity
+        from studio.engine.opening import weights_identity
 
         plan = Plan.load(path)
         warning = check_model(plan, self.graph, weights_identity(self.original))
