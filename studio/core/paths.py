@@ -21,13 +21,20 @@ def resource(name: str) -> Path:
     raise FileError(f"the studio's own file '{name}' is missing.", remedy="Install the studio again.")
 
 
-def user_folder() -> Path:
-    """Folder for recent projects, autosaves and settings; `STUDIO_HOME` overrides it (tests do)."""
+def user_folder(part: str = "") -> Path:
+    """Folder for recent projects, autosaves and settings, or a part of it; `STUDIO_HOME` overrides it (tests do).
+
+    Raises FileError where it cannot be made.
+    """
     from platformdirs import user_data_path
 
     home = os.environ.get("STUDIO_HOME")
-    folder = Path(home) if home else user_data_path("edge-compression-studio", appauthor=False)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (Path(home) if home else user_data_path("edge-compression-studio", appauthor=False)) / part
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "Set STUDIO_HOME to a folder you can write to."
+        raise FileError(f"cannot be made ({error.strerror}).", where=str(folder), remedy=remedy) from error
     return folder
 
 

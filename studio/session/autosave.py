@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import paths
+from studio.core.errors import FileError
 from studio.core.opened import Opened
 from studio.core.plan import Plan
 
@@ -42,7 +43,7 @@ def save(opened: Opened, plan: Plan, *, sensitivity: dict[str, Any] | None = Non
 
 def load_sensitivity(opened: Opened) -> dict[str, Any] | None:
     """Sensitivity table measured earlier for the same model and data, or None."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, FileError):
         found: dict[str, Any] | None = json.loads(_file(opened).read_text())["sensitivity"]
         return found
     return None
@@ -50,15 +51,19 @@ def load_sensitivity(opened: Opened) -> dict[str, Any] | None:
 
 def close(opened: Opened) -> None:
     """Mark what is open as closed in order: there is nothing to recover."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, FileError):
         value = json.loads(_file(opened).read_text())
         paths.write_text(_file(opened), json.dumps({**value, "process": None}))
 
 
 def recoverable() -> list[Recovered]:
     """Autosaves of processes that ended without closing, the newest first."""
-    found = []
-    for file in _folder().glob("*.json"):
+    found: list[Recovered] = []
+    try:
+        files = list(_folder().glob("*.json"))
+    except FileError:
+        return found
+    for file in files:
         with suppress(OSError, ValueError, KeyError, TypeError):
             value = json.loads(file.read_text())
             if value["process"] is not None and not _alive(value["process"]):
@@ -85,9 +90,7 @@ def _alive(process: int) -> bool:
 
 
 def _folder() -> Path:
-    folder = paths.user_folder() / "autosave"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return paths.user_folder("autosave")
 
 
 def _file(opened: Opened) -> Path:
