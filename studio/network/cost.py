@@ -85,6 +85,9 @@ def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: Channe
         companions=group.companions(node.name) if group else (),
         group_channels=group.free if group else 0,
         uncut=group.uncut if group else None,
+        stride=settings.get("stride", ()),
+        pads=settings.get("pads", ()),
+        dilation=settings.get("dilation", ()),
     )
 
 
