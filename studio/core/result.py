@@ -35,6 +35,7 @@ class Result:
     delta: float | None
     delta_interval: tuple[float, float] | None
     cost: Cost
+    quick: bool = False  # learned roundings are not there yet: nearest ones stand for them
 
     @property
     def complete(self) -> bool:

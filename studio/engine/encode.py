@@ -11,7 +11,7 @@ import numpy as np
 from studio.core import registry
 from studio.core.encoding import Dense, Encoding
 from studio.core.state import steps_key
-from studio.core.technique import EncodeContext
+from studio.core.technique import EncodeContext, Stage
 from studio.engine.resolve import LayerWork
 from studio.network.network import Network
 
@@ -32,15 +32,26 @@ class Encoder:
         }
         self._cache: OrderedDict[str, Encoding] = OrderedDict()
 
-    def encodings(self, work: Mapping[str, LayerWork]) -> dict[str, Encoding]:
-        """Encoding of every weighted layer; `Dense` where no step holds."""
-        return {name: self.encoding(one) for name, one in work.items()}
+    def encodings(
+        self, work: Mapping[str, LayerWork], learned: Mapping[str, tuple[str, Encoding]] | None = None
+    ) -> dict[str, Encoding]:  # fmt: skip
+        """Encoding of every weighted layer; `Dense` where no step holds. `learned`: as for `encoding`."""
+        return {name: self.encoding(one, (learned or {}).get(name)) for name, one in work.items()}
 
-    def encoding(self, work: LayerWork) -> Encoding:
-        """Encoding of one layer after all its steps."""
+    def is_decided(self, work: LayerWork, place: int) -> bool:
+        """True where training made the encoding after the step at `place`."""
+        return steps_key(work.steps[: place + 1]) in self.decided.get(work.layer.name, {})
+
+    def encoding(self, work: LayerWork, learned: tuple[str, Encoding] | None = None) -> Encoding:
+        """Encoding of one layer after all its steps; `learned`: what stands for its GRID step, with a content key."""
         encoding: Encoding = self.dense[work.layer.name]
         decided = self.decided.get(work.layer.name, {})
+        mark = ""
         for i, (step, peers, key) in enumerate(zip(work.steps, work.peers, work.keys, strict=True)):
+            if learned is not None and step.stage == Stage.GRID:
+                mark, encoding = learned
+                continue
+            key += mark
             if key not in self._cache:
                 known = decided.get(steps_key(work.steps[: i + 1])) if decided else None
                 context = EncodeContext(work.layer, self._weights(peers), self._scores(work.layer.name))

@@ -26,6 +26,7 @@ from studio.engine.resolve import LayerWork, Resolved, Skipped, encode_work, res
 from studio.engine.score import Metric, choose, score
 from studio.engine.sensitivity import layer_drop
 from studio.engine.statistics import Statistics, collect
+from studio.engine.tuning import Tuning
 from studio.engine.variant import Rewriter, Variant, fits, variant_of
 from studio.lowering import lower
 from studio.lowering.cost import peak_ram
@@ -59,7 +60,7 @@ class Engine:
         self.sources = dict(sources)
         self.base = variant_of(network, graph, graph)
         self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
-        self._rewriter = Rewriter(self.base, self._scores, self._batches)
+        self._rewriter = Rewriter(self.base, self._scores, self.batches)
         self._resolved: dict[str, Resolved] = {}
         self._states: dict[str, State] = {}
         self._statistics: dict[tuple[str, Calibration], Statistics] = {}
@@ -68,6 +69,7 @@ class Engine:
         self._costs: dict[str, Cost] = {}
         self._lock = RLock()
         self._calibrating = RLock()
+        self._tuning = Tuning(self, self._lock)
 
     # -- plan -> encodings -> program -------------------------------------------------------------
 
@@ -125,21 +127,33 @@ class Engine:
     def encodings(self, plan: Plan) -> dict[str, Encoding]:
         """Encoding of every weighted layer of the plan's variant."""
         with self._lock:
-            return self.variant(plan).encoder.encodings(self.work(plan))
+            learned = {name: (key, one.encoding) for name, (key, one) in self._tuning.of(plan).learned.items()}
+            return self.variant(plan).encoder.encodings(self.work(plan), learned)
+
+    def pending(self, plan: Plan) -> tuple[str, ...]:
+        """Layers whose learned rounding is not there yet: until `prepare` the quick form, nearest, stands for it."""
+        return self._tuning.of(plan).pending
+
+    def prepare(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> None:
+        """Learn what is pending, layer by layer; minutes. Raises Cancelled, and DataError without any samples."""
+        self._tuning.prepare(plan, progress, stop)
+
+    def _form(self, plan: Plan) -> str:
+        """Key of a plan in the form that is there: quick or full."""
+        return f"{plan.key} {self._tuning.of(plan).form}"
 
     def program(self, plan: Plan) -> Program:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
-        key = plan.key
+        key = self._form(plan)
         if key not in self._programs:
             ranges = self.ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
-                self._programs[key] = self._lower(plan, ranges)
+                self._programs[key] = self._lower(plan, ranges, self._tuning.network(plan))
                 _forget(self._programs, KEPT_PROGRAMS)
         return self._programs[key]
 
-    def _lower(self, plan: Plan, ranges: Ranges) -> Program:
-        variant = self.variant(plan)
-        return lower(variant.network, self.encodings(plan), ranges, self._bits(plan, variant))
+    def _lower(self, plan: Plan, ranges: Ranges, network: Network) -> Program:
+        return lower(network, self.encodings(plan), ranges, self._bits(plan, self.variant(plan)))
 
     def _bits(self, plan: Plan, variant: Variant) -> dict[str, int | None]:
         """Explicit bits of every tensor that the plan names; a factored layer's are those of its last factor."""
@@ -195,7 +209,7 @@ class Engine:
         state = self.state(plan)
         return dict(state.ranges) if state is not None and fits(state, self.resolve(plan)) else {}
 
-    def _batches(self, wanted: Calibration) -> list[torch.Tensor]:
+    def batches(self, wanted: Calibration) -> list[torch.Tensor]:
         """Calibration samples of the network's input in batches, in the order of `statistics`."""
         dataset, info = self.calibration(wanted)
         indices = dataset.order(wanted.seed)[: info.samples]
@@ -228,24 +242,25 @@ class Engine:
 
     def cost(self, plan: Plan) -> Cost:
         """Exact bytes, peak RAM and MACs; needs no data."""
-        key = plan.key
+        key = self._form(plan)
         if key not in self._costs:
             self._costs[key] = self._cost(plan)
         return self._costs[key]
 
     def _cost(self, plan: Plan) -> Cost:
         variant = self.variant(plan)
+        tuned = self._tuning.of(plan).biased
         rows = dict.fromkeys((layer.name for layer in self.graph.weighted), 0)
         for name, encoding in self.encodings(plan).items():
-            rows[variant.origin[name]] += _layer_bytes(variant, name, encoding)
+            rows[variant.origin[name]] += _layer_bytes(variant, name, encoding, name in tuned)
         # Bytes and RAM do not depend on ranges, so the cost is there before any data was run.
         ranges: Ranges = {layer.name: (-1.0, 1.0) for layer in variant.graph.layers}
-        ram = peak_ram(self._lower(plan, ranges))
+        ram = peak_ram(self._lower(plan, ranges, variant.network))
         return Cost(sum(rows.values()), ram, variant.graph.macs, tuple(rows.items()))
 
     def known_cost(self, plan: Plan) -> Cost | None:
         """Cost of a plan where it was computed already."""
-        return self._costs.get(plan.key)
+        return self._costs.get(self._form(plan))
 
     @property
     def metric(self) -> Metric:
@@ -279,7 +294,7 @@ class Engine:
         total = evaluator.samples(evaluator.chunks)
         return Result(
             plan.key, "measured", self.metric, s.value, evaluator.samples(chunks), total, s.interval, s.delta,
-            s.delta_interval, self.cost(plan),
+            s.delta_interval, self.cost(plan), quick=bool(self.pending(plan)),
         )  # fmt: skip
 
     def _evaluator(self) -> Evaluator:
@@ -296,9 +311,12 @@ def titled(progress: Progress | None, title: str) -> Callable[[int, int], None] 
     return lambda done, total: progress(title, done, total)
 
 
-def _layer_bytes(variant: Variant, name: str, encoding: Encoding) -> int:
-    bias = variant.network.by_name[name].operator.bias
-    return encoding.bits() // 8 + (0 if bias is None else 4 * bias.numel())  # type: ignore[operator]
+def _layer_bytes(variant: Variant, name: str, encoding: Encoding, biased: bool) -> int:
+    """Packed weights and bias; `biased`: it gets a bias even where the network has none."""
+    layer = variant.graph.layer(name)
+    own = variant.network.by_name[name].operator.bias is not None
+    channels = encoding.shape[layer.channel_axis] * (layer.groups if layer.kind == "conv_transpose" else 1)
+    return encoding.bits() // 8 + (4 * channels if own or biased else 0)
 
 
 def _forget(kept: dict[Any, Any], most: int) -> None:

@@ -68,6 +68,7 @@ def export_plan(
     dataset = engine.evaluator.dataset
     attention = plan_attention(plan.attention, frames, engine.network.input_shape, dataset.preprocess)
     folder = ExportFolder(out, force=force)
+    engine.prepare(plan, progress, stop)
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
     plans = {target.name: plan_for(target, plan) for target in targets}

@@ -1,8 +1,9 @@
 """The preview lane: one thread that always measures the newest wanted plan.
 
 First the exact cost, then accuracy on a small fixed subset, then on more and more samples while the
-hand rests. What runs when a newer plan comes is dropped only behind the small subset, so that a
-moving slider sees every answer that was finished instead of none.
+hand rests; where rounding is to be learned, all that in the quick form, then again in the learned one.
+What runs when a newer plan comes is dropped only behind the small subset, so that a moving slider sees
+every answer that was finished instead of none.
 """
 
 from __future__ import annotations
@@ -133,19 +134,29 @@ class PreviewLane:
     def _measure(self, wanted: _Wanted) -> None:
         engine, listener = self._engine, self._listener
         engine.cost(FLOAT)  # what every gauge compares with
-        listener.answered(wanted.plan, engine.cost(wanted.plan))
-        if engine.evaluator is not None:
-            if engine.needs_ranges(wanted.plan):
-                engine.ranges(wanted.plan, listener.progress)
-            chunks = min(FIRST, engine.evaluator.chunks)
-            self._answer(wanted, chunks, self._gone)
-            while chunks < engine.evaluator.chunks:
-                self._hold(wanted)
-                chunks = min(2 * chunks, engine.evaluator.chunks)
-                self._answer(wanted, chunks, lambda: self._overtaken(wanted))
+        self._measure_form(wanted)
+        if engine.pending(wanted.plan) and engine.evaluator is not None:
+            self._hold(wanted)
+            engine.prepare(wanted.plan, listener.progress, lambda: self._overtaken(wanted))
+            self._measure_form(wanted)
         with self._change:
             self._done = max(self._done, wanted.number)
             self._change.notify_all()
+
+    def _measure_form(self, wanted: _Wanted) -> None:
+        """Cost and accuracy of a plan in the form that is there."""
+        engine, listener = self._engine, self._listener
+        listener.answered(wanted.plan, engine.cost(wanted.plan))
+        if engine.evaluator is None:
+            return
+        if engine.needs_ranges(wanted.plan):
+            engine.ranges(wanted.plan, listener.progress)
+        chunks = min(FIRST, engine.evaluator.chunks)
+        self._answer(wanted, chunks, self._gone)
+        while chunks < engine.evaluator.chunks:
+            self._hold(wanted)
+            chunks = min(2 * chunks, engine.evaluator.chunks)
+            self._answer(wanted, chunks, lambda: self._overtaken(wanted))
 
     def _answer(self, wanted: _Wanted, chunks: int, stop: Callable[[], bool]) -> None:
         evaluator = self._engine.evaluator

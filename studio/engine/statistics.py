@@ -38,8 +38,8 @@ class TensorStatistics:
     mean_absolute: np.ndarray  # (C,) float64
     zeros: np.ndarray  # (C,) share of exact zeros
     count: int  # values of one channel
-    mean: np.ndarray | None = None  # (C,), with `covariance`
-    covariance: np.ndarray | None = None  # (C, C) of the channels over samples and places
+    mean: np.ndarray | None = None  # (C,) over samples and places
+    covariance: np.ndarray | None = None  # (C, C) of the channels over samples and places, where asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,19 +156,19 @@ class _Running:
         places = [d for d in range(value.dim()) if d != self.axis % value.dim()]
         seen = value.numel() // value.shape[self.axis]
         self.count += seen
-        absolute = (value if low >= 0 else value.abs()).sum(places)
-        self.absolute = self.absolute + absolute.double().numpy()
+        total = value.sum(places).double().numpy()
+        self.absolute = self.absolute + (total if low >= 0 else value.abs().sum(places).double().numpy())
         self.zeros = self.zeros + (value == 0).sum(places).numpy()
         if self.outer is not None:
             rows = value.movedim(self.axis, 0).flatten(1).double()
             self.outer = self.outer + (rows @ rows.T).numpy()
-            self.total = self.total + rows.sum(1).numpy()
+            total = rows.sum(1).numpy()
+        self.total = self.total + total
 
     def finish(self) -> TensorStatistics:
         counts, edges = self.histogram.counts, self.histogram.edges
-        mean = covariance = None
+        mean, covariance = np.asarray(self.total) / self.count, None
         if self.outer is not None:
-            mean = np.asarray(self.total) / self.count
             covariance = np.asarray(self.outer) / self.count - np.outer(mean, mean)
         return TensorStatistics(
             self.histogram.minimum, self.histogram.maximum, counts, edges, np.asarray(self.absolute) / self.count,

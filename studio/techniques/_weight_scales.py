@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from studio.core.encoding import levels
+from studio.techniques._weight_levels import level_table, nearest_level
 
 PERCENTILE = 0.999
 SMALLEST = np.float32(2.0**-23)
@@ -16,26 +16,53 @@ TRIED = 60
 """Scales tried between a bit-dependent part of the min-max scale and a little more than all of it."""
 
 LARGEST_RATIO = 1.2  # a few weights may by luck lie closer to a grid that is wider than they are
+LEAST_RATIO = 0.09
+"""Smallest scale tried, for each bit but the first, relative to the min-max scale; for powers of two all the same."""
 BLOCK = 1 << 15
 """Weights searched at once, so that the passes over them stay in the cache."""
 
 
-def weight_scales(weight: np.ndarray, kept: np.ndarray | None, bits: int, calibration: str, shared: bool) -> np.ndarray:
+def weight_scales(
+    weight: np.ndarray, kept: np.ndarray | None, bits: int, calibration: str, shared: bool, power_of_two: bool = False
+) -> np.ndarray:  # fmt: skip
     """One scale for each output channel, float32 (channels,), or one for all, (1,); all positive.
 
     weight: (channels, inputs, kernel places) float32, zero where pruned; kept: bool of that shape,
-    None = all. Every scale is at least 2^-23 of the largest; a layer of zeros gets 1.
+    None = all. Every scale is at least 2^-23 of the largest; a layer of zeros gets 1. Of 1 bit the scale is
+    the mean of |w|, which has the least squared error (Rastegari et al. 2016, XNOR-Net, section 3.1), whatever
+    the calibration.
     """
     rows = weight.reshape(1 if shared else len(weight), -1)
+    shown = None if kept is None else kept.reshape(rows.shape)
     peaks = np.abs(rows).max(1, initial=0)
-    if calibration == "percentile":
-        peaks = _percentiles(rows, None if kept is None else kept.reshape(rows.shape), peaks)
-    scale: np.ndarray = peaks / np.float32(levels(bits))
+    if bits == 1:
+        peaks = np.abs(rows).sum(1) / np.float32(rows.shape[1]) if shown is None else _means(rows, shown)
+    elif calibration == "percentile":
+        peaks = _percentiles(rows, shown, peaks)
+    scale: np.ndarray = peaks / level_table(bits, power_of_two)[-1]
     scale = np.maximum(scale, _floor(scale))
-    if calibration == "mse":
-        scale = _least_error(weight, scale, bits)
+    if calibration == "mse" and bits > 1:
+        scale = _least_error(weight, scale, bits, power_of_two)
     floor = _floor(np.where(peaks > 0, scale, np.float32(0)))
     return np.where(peaks > 0, np.maximum(scale, floor), floor)
+
+
+def grouped_scales(
+    weight: np.ndarray, kept: np.ndarray | None, bits: int, calibration: str, group: int, power_of_two: bool = False
+) -> np.ndarray:  # fmt: skip
+    """Scales of each output channel and each `group` of inputs: (channels, groups) float32, the last group smaller."""
+    parts = []
+    for start in range(0, weight.shape[1], group):
+        own = slice(start, start + group)
+        shown = None if kept is None else kept[:, own]
+        parts.append(weight_scales(weight[:, own], shown, bits, calibration, False, power_of_two))
+    return np.stack(parts, axis=1)
+
+
+def _means(rows: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Mean of |w| of each row's kept weights; 0 where none is kept."""
+    found: np.ndarray = (np.abs(rows) * kept).sum(1) / np.maximum(kept.sum(1), 1).astype(np.float32)
+    return found
 
 
 def _floor(scale: np.ndarray) -> np.float32:
@@ -58,7 +85,7 @@ def _percentiles(rows: np.ndarray, kept: np.ndarray | None, peaks: np.ndarray) -
     return np.where(found > 0, found, peaks)
 
 
-def _least_error(weight: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarray:
+def _least_error(weight: np.ndarray, largest: np.ndarray, bits: int, power_of_two: bool) -> np.ndarray:
     """Scales of the least expected squared error of the layer's output, near the min-max scales `largest`.
 
     Inputs behind a ReLU have a mean and neighbours that resemble each other, so errors of one sign
@@ -66,7 +93,7 @@ def _least_error(weight: np.ndarray, largest: np.ndarray, bits: int) -> np.ndarr
     Where that would make the plain squared error of the weights larger than that of `largest`, only
     scales that do not are taken.
     """
-    parts = [_search(block, start, bits) for block, start in _blocks(weight, largest)]
+    parts = [_search(block, start, bits, power_of_two) for block, start in _blocks(weight, largest)]
     free, careful, error, least = (np.concatenate(column) for column in zip(*parts, strict=True))
     return free if error.sum() <= least.sum() else careful
 
@@ -83,14 +110,15 @@ def _blocks(weight: np.ndarray, scale: np.ndarray) -> Iterator[tuple[np.ndarray,
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _search(weight: np.ndarray, largest: np.ndarray, bits: int) -> Found:
+def _search(weight: np.ndarray, largest: np.ndarray, bits: int, power_of_two: bool) -> Found:
     """For each scale of `largest`: the best one, the best that keeps the plain error, and both plain errors."""
-    plain, expected = _errors(weight, largest, bits)
+    plain, expected = _errors(weight, largest, bits, power_of_two)
     free, careful = largest.copy(), largest.copy()
     least, least_careful, error = expected.copy(), expected.copy(), plain.copy()
-    for ratio in np.geomspace(0.09 * (bits - 1), LARGEST_RATIO, TRIED, dtype=np.float32)[::-1]:
+    lowest = LEAST_RATIO * (1 if power_of_two else bits - 1)
+    for ratio in np.geomspace(lowest, LARGEST_RATIO, TRIED, dtype=np.float32)[::-1]:
         scale = largest * ratio
-        now, hoped = _errors(weight, scale, bits)
+        now, hoped = _errors(weight, scale, bits, power_of_two)
         wins = hoped < least
         free, least, error = np.where(wins, scale, free), np.where(wins, hoped, least), np.where(wins, now, error)
         wins = (hoped < least_careful) & (now <= plain)
@@ -98,15 +126,13 @@ def _search(weight: np.ndarray, largest: np.ndarray, bits: int) -> Found:
     return free, careful, error, plain
 
 
-def _errors(weight: np.ndarray, scale: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def _errors(
+    weight: np.ndarray, scale: np.ndarray, bits: int, power_of_two: bool
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Squared error of the weights, and expected one of the outputs, for each scale (float64)."""
-    most = np.float32(levels(bits))
     places = weight.shape[2]
     rows = weight.reshape(len(weight), -1)
-    error = rows / scale[:, None]
-    np.rint(error, out=error)
-    np.minimum(error, most, out=error)
-    np.maximum(error, -most, out=error)
+    error = _rounded(rows / scale[:, None], bits, power_of_two)
     error *= scale[:, None]
     error -= rows
     plain = np.einsum("ij,ij->i", error, error).astype(np.float64)
@@ -118,3 +144,14 @@ def _errors(weight: np.ndarray, scale: np.ndarray, bits: int) -> tuple[np.ndarra
     if len(scale) == 1:
         return plain.sum(keepdims=True), expected.sum(keepdims=True)
     return plain, expected
+
+
+def _rounded(values: np.ndarray, bits: int, power_of_two: bool) -> np.ndarray:
+    """`nearest_level`, in place where levels are uniform: this is where the search spends its time."""
+    if power_of_two:
+        return nearest_level(values, bits, power_of_two)
+    most = level_table(bits)[-1]
+    np.rint(values, out=values)
+    np.minimum(values, most, out=values)
+    np.maximum(values, -most, out=values)
+    return values

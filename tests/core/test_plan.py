@@ -146,7 +146,7 @@ def test_settings_of_a_step_can_be_changed_but_not_in_place() -> None:
         ({"format": "x"}, ["'x'", "1"]),
         ({"defaults": [{"technique": "quantise", "settings": {}}]}, ["defaults", "quantise", "'quantize'"]),
         ({"layers": {"fc": [{"technique": "quantize", "settings": {"bits": 4}}]}}, ["fc", "bits", "weight_bits"]),
-        ({"layers": {"fc": [{"technique": "quantize", "settings": {"weight_bits": 9}}]}}, ["fc", "9", "2 to 8"]),
+        ({"layers": {"fc": [{"technique": "quantize", "settings": {"weight_bits": 9}}]}}, ["fc", "9", "1 to 8"]),
         ({"layers": {"fc": [{"technique": "quantize", "settings": [4]}]}}, ["fc", "settings", "[4]"]),
         ({"layers": {"fc": [{"technique": "quantize", "settings": {"technique": 1}}]}}, ["fc", "'technique'"]),
         ({"layers": {"fc": [{"technique": "quantize", "bits": 4}]}}, ["fc", "'bits'"]),
@@ -212,8 +212,8 @@ def test_a_missing_plan_and_a_folder_are_named(tmp_path: Path) -> None:
 
 def test_an_error_in_a_file_names_the_file_and_the_layer(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    path.write_text('{"layers": {"fc": [{"technique": "quantize", "settings": {"weight_bits": 1}}]}}')
-    with pytest.raises(PlanError, match=r"p\.json: plan: layers: fc: quantize: .*1 is not possible"):
+    path.write_text('{"layers": {"fc": [{"technique": "quantize", "settings": {"weight_bits": 0}}]}}')
+    with pytest.raises(PlanError, match=r"p\.json: plan: layers: fc: quantize: .*0 is not possible"):
         Plan.load(path)
 
 

@@ -45,7 +45,7 @@ def test_a_step_is_read(text: str, layer: str, step: Step) -> None:
         ("fc:quantize(weight_bits=4,,)", ["','", "key=value"]),
         ("fc:quantize(weight_bits=4, weight_bits=5)", ["weight_bits", "twice"]),
         ("fc:quantise(weight_bits=4)", ["quantise", "Did you mean 'quantize'"]),
-        ("fc:quantize(weight_bits=40)", ["fc:quantize(weight_bits=40)", "40", "2 to 8"]),
+        ("fc:quantize(weight_bits=40)", ["fc:quantize(weight_bits=40)", "40", "1 to 8"]),
         ("fc:quantize(technique=1)", ["'technique'", "weight_bits"]),
         ("fc:quantize(weight_bits=" + "9" * 5000 + ")", ["weight_bits"]),
         ("fc:off", ["switch off", "off(GRID)"]),

@@ -174,3 +174,69 @@ def test_chip_and_reason() -> None:
     assert step.found.refuses(layer((4, 4)), step.values) is None
     relu = Layer("relu1", "relu1", "relu", "", (), (), (1, 4), None, 0, 0, 0, None)
     assert step.found.refuses(relu, step.values) == "relu1 has no weights to quantize."
+
+
+@settings(deadline=None, max_examples=40)
+@given(hnp.arrays(np.float32, (3, 2, 5), elements=WEIGHTS))
+def test_binary_weights_have_the_mean_size_of_each_channel(weight: np.ndarray) -> None:
+    found = grid(weight, weight_bits=1)
+    assert set(np.unique(found.q)) <= {-1, 1}
+    for channel, q, scale in zip(weight, found.q, found.scale, strict=True):
+        assert (q == np.where(channel >= 0, 1, -1)).all()
+        if channel.any():
+            assert scale == pytest.approx(np.abs(channel).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_binary_scale_has_a_smaller_error(seed: int) -> None:
+    weight = np.random.default_rng(seed).normal(size=(1, 4, 9)).astype(np.float32)
+    found = squared_error(weight, grid(weight, weight_bits=1)).sum()
+    for scale in np.linspace(0.01, 3, 300):
+        assert found <= np.square(np.where(weight >= 0, scale, -scale) - weight).sum() + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_bits_are_ternary_with_the_best_threshold(seed: int) -> None:
+    """Every threshold by brute force, each with its best scale, the mean of what lies above (Li 2016, section 2.2)."""
+    weight = np.random.default_rng(seed).normal(size=(1, 4, 1)).astype(np.float32)
+    found = grid(weight, weight_bits=2)
+    assert set(np.unique(found.q)) <= {-1, 0, 1}
+    sizes = np.sort(np.abs(weight).ravel())
+    best = min(np.square(weight).sum() - sizes[k:].sum() ** 2 / (4 - k) for k in range(4))
+    plain = squared_error(weight, found).sum()
+    assert best - 1e-6 <= plain <= squared_error(weight, grid(weight, weight_bits=2, calibration="min_max")).sum()
+
+
+def test_powers_of_two_by_hand() -> None:
+    weight = np.array([[4, 3.1, 2.9, 1.6, 1.4, 0.6, 0.4, -1, -4]], np.float32)
+    found = grid(weight, "linear", weight_bits=3, levels="power_of_two", calibration="min_max")
+    assert found.scale.tolist() == [1]
+    # Halfway between 2 and 4 lies 3, between 1 and 2 lies 1.5, between 0 and 1 lies 0.5.
+    assert found.q.tolist() == [[4, 4, 2, 2, 1, 1, 0, -1, -4]]
+    assert (found.width, found.power_of_two) == (3, True)
+
+
+def test_powers_of_two_use_four_bits_at_most() -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 8, 3, 3)).astype(np.float32)
+    eight, four = (grid(weight, weight_bits=b, levels="power_of_two") for b in (8, 4))
+    assert eight.pack() == four.pack()
+    assert set(np.abs(np.unique(four.q)).tolist()) <= {0, 1, 2, 4, 8, 16, 32, 64}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("linear", (5, 80)), ("conv", (6, 70, 3, 3)), ("conv_transpose", (70, 6, 2, 2))]
+)
+def test_groups_of_inputs_have_scales_of_their_own(kind: str, shape: tuple[int, ...]) -> None:
+    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found = grid(weight, kind, weight_bits=4, group=32, calibration="min_max")
+    axis = 1 if kind == "conv_transpose" else 0
+    assert (found.axis, found.group, found.scale.shape) == (axis, 32, (shape[axis], 3))
+    moved = np.moveaxis(weight, axis, 0)
+    last = np.abs(moved[:, 64:]).reshape(shape[axis], -1).max(1)
+    assert found.scale[:, 2].tolist() == (last / np.float32(7)).tolist()
+    assert np.abs(found.decode() - weight).max() <= found.scale.max() / 2 * (1 + 1e-6)
+
+
+def test_a_layer_with_fewer_inputs_than_a_group_has_one_scale_a_channel() -> None:
+    weight = np.random.default_rng(0).normal(size=(6, 1, 3, 3)).astype(np.float32)
+    assert grid(weight, weight_bits=4, group=32).pack() == grid(weight, weight_bits=4).pack()

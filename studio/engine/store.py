@@ -1,0 +1,97 @@
+"""Learned roundings by content key: in memory, and as small files in the user's folder."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from studio.core import paths
+from studio.core.encoding import Encoding, Grid, Sparse, unpack
+from studio.core.errors import FileError
+from studio.engine.learn import Learned
+
+KEPT = 64_000_000
+"""Weights kept in memory."""
+DISK = 256 << 20
+"""Bytes of files kept, the newest ones."""
+LENGTH = 4  # bytes that say how long the packed integers are; the bias stands behind them
+
+
+class LearnedStore:
+    """What was learned, so that no session learns it again. A damaged file counts as absent."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Learned] = OrderedDict()
+
+    def get(self, key: str, quick: Callable[[], Encoding]) -> Learned | None:
+        """Return the result under a key; `quick`: the layer's encoding with nearest rounding, for its mask."""
+        if key not in self._known:
+            found = _read(key, quick)
+            if found is None:
+                return None
+            self._remember(key, found)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def put(self, key: str, learned: Learned) -> None:
+        """Keep a result; a folder that cannot be written to costs only the next session's time."""
+        self._remember(key, learned)
+        grid = learned.encoding.values if isinstance(learned.encoding, Sparse) else learned.encoding
+        packed = grid.pack()
+        content = len(packed).to_bytes(LENGTH, "little") + packed + learned.bias.astype("<f4").tobytes()
+        with suppress(FileError):
+            paths.write_bytes(_file(key), content)
+            _forget_old(_file(key).parent)
+
+    def _remember(self, key: str, learned: Learned) -> None:
+        self._known[key] = learned
+        kept = sum(math.prod(one.encoding.shape) for one in self._known.values())
+        while kept > KEPT and len(self._known) > 1:
+            kept -= math.prod(self._known.popitem(last=False)[1].encoding.shape)
+
+
+def _file(key: str) -> Path:
+    return paths.user_folder() / "learned" / f"{key}.bin"
+
+
+def _read(key: str, quick: Callable[[], Encoding]) -> Learned | None:
+    try:
+        content = _file(key).read_bytes()
+        size = int.from_bytes(content[:LENGTH], "little")
+        grid = unpack(content[LENGTH : LENGTH + size])
+        bias = np.frombuffer(content[LENGTH + size :], "<f4").astype(np.float32)
+    except (OSError, ValueError, FileError):
+        return None
+    expected = quick()
+    inner = expected.values if isinstance(expected, Sparse) else expected
+    if (
+        not isinstance(grid, Grid)
+        or not isinstance(inner, Grid)
+        or not _like(grid, inner)
+        or not np.isfinite(bias).all()
+    ):
+        return None
+    return Learned(Sparse(expected.mask, grid) if isinstance(expected, Sparse) else grid, bias)
+
+
+def _like(grid: Grid, other: Grid) -> bool:
+    """True for grids that differ in integers and scales only."""
+    return replace(grid, q=other.q, scale=other.scale).head() == other.head() and grid.scale.shape == other.scale.shape
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove the oldest files beyond `DISK` bytes."""
+    files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
+    excess = sum(file.stat().st_size for file in files) - DISK
+    for file in files:
+        if excess <= 0:
+            return
+        excess -= file.stat().st_size
+        with suppress(OSError):
+            file.unlink()
