@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 EXAMPLE = "edge-studio compress model.onnx --data test.npz --preset int8 --set 'fc:quantize(weight_bits=4)' --out out"
 
 
+METRICS = {
+    "top1": ("accuracy", common.percent),
+    "agreement": ("same top-1", common.percent),
+    "cosine": ("cosine", lambda value: "–" if value is None else f"{value:.5f}"),
+}
+"""Column of the results: its name, and how a value is written."""
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL, what to apply, where ranges come from, what to write."""
     common.model_arguments(parser)
@@ -25,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.calibration_arguments(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--plan", metavar="FILE", help="plan.json to apply")
-    start.add_argument("--preset", metavar="NAME", help="shipped plan: int8")
+    start.add_argument("--preset", metavar="NAME", help="shipped plan: int8, deep-compression")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SPEC",
         help="a step on top: 'LAYER:technique(key=value,..)', globs allowed, 'LAYER:float'",
@@ -68,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             session.close()
     answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration")}
     answer |= {"plan": str(Path(args.out).resolve() / "plan.json"), "seconds": time.monotonic() - began}
-    answer["skipped"] = found["skipped"] + dropped
+    answer |= {"skipped": found["skipped"] + dropped, "float_layers": found["float_layers"]}
     if args.json:
         common.print_json(answer)
     else:
@@ -102,7 +111,7 @@ def preset(name: str) -> Plan:
 
 
 def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan, list[dict[str, str]]]:
-    """Plan with `--set` on top, and the steps that were left out."""
+    """Plan with `--set` on top, and the steps that were left out, the plan's own among them."""
     from studio.core.errors import Refused
     from studio.core.setspec import parse
     from studio.engine.opening import weights_identity
@@ -111,19 +120,22 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
     warning = check_model(plan, session.graph, weights_identity(session.original))
     if warning:
         sys.stderr.write(warning + "\n")
-    dropped = []
-    for spec in args.set:
-        pattern, step = parse(spec)
-        for layer in session.graph.match(pattern):
-            wanted = canonical(plan.with_step(layer.name, step), session.graph)
-            try:
-                session.engine.resolve(wanted)
-            except Refused as error:
-                if not args.skip_refused:
-                    raise
-                dropped.append({"layer": layer.name, "technique": str(step.technique), "reason": error.what})
-                continue
-            plan = wanted
+    plan, steps, dropped = canonical(plan, session.graph), [], []
+    if args.skip_refused:  # begin with what cannot be refused, and try the plan's own steps one by one
+        steps = [(name, step) for name, own in plan.layers.items() for step in own]
+        plan = replace(plan, layers={name: own for name, own in plan.layers.items() if not own})
+    for pattern, step in map(parse, args.set):
+        steps += [(layer.name, step) for layer in session.graph.match(pattern)]
+    for name, step in steps:
+        wanted = canonical(plan.with_step(name, step), session.graph)
+        try:
+            session.engine.resolve(wanted)
+        except Refused as error:
+            if not args.skip_refused:
+                raise
+            dropped.append({"layer": name, "technique": str(step.technique), "reason": error.what})
+            continue
+        plan = wanted
     return plan, dropped
 
 
@@ -192,22 +204,25 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 def print_results(found: dict[str, Any]) -> None:
     """Print the table that a person reads: float, previewed, each file."""
     before, previewed = found["before"], found["previewed"]
+    name, show = METRICS[before["metric"]]
     size, preview_size = common.kib(before["flash_bytes"]), common.kib(previewed["flash_bytes"])
     rows = [
-        ("float", common.percent(before["value"]), size, "", "", ""),
-        ("previewed", common.percent(previewed["value"]), preview_size, "", "", ""),
+        ("float", show(before["value"]), size, "", "", ""),
+        ("previewed", show(previewed["value"]), preview_size, "", "", ""),
     ]
     for row in files(found):
         latency = f"{row['latency_ms']['median']:.3f} ms" if row["latency_ms"] else ""
         state = "passed" if row["passed"] else "FAILED"
         size = f"{row['file_bytes']:,} B"
         same = row["agreement"] if "agreement" in row else row["equal_to_python"] / row["frames"]
-        rows.append((row["format"], common.percent(row["value"]), size, common.percent(same), latency, state))
+        rows.append((row["format"], show(row["value"]), size, common.percent(same), latency, state))
     title = f"{before['metric']} on {before['samples']:,} samples"
-    common.table(title, ("", "accuracy", "bytes", "agreement", "latency", "check"), rows, right=(1, 2, 3, 4))
+    common.table(title, ("", name, "bytes", "agreement", "latency", "check"), rows, right=(1, 2, 3, 4))
     for row in files(found):
         for note in row["notes"]:
             sys.stdout.write(f"{row['format']}: {note}\n")
+    if found["float_layers"]:
+        sys.stdout.write(f"mixed, not full-integer: float layers are {', '.join(found['float_layers'])}\n")
     for skip in found.get("skipped", []):
         sys.stdout.write(f"left out: {skip['layer']}: {skip['technique']}: {skip['reason']}\n")
     if found["calibration"]["same_as_evaluation"]:

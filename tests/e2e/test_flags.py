@@ -178,3 +178,40 @@ def test_the_demo_takes_over_a_folder_only_when_told(tmp_path: Path, capsys: pyt
     assert "--force" in err
     assert call(capsys, "demo", "--headless", "--out", tmp_path, "--force")[0] == 0
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_skip_refused_also_leaves_out_what_the_plan_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = [{"technique": "prune_weights", "settings": {"pattern": "2:4"}}, {"technique": "quantize"}]
+    plan = {"format": 1, "layers": {"conv1": steps, "layer1.0.conv1": steps, "fc": []}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    given = compress("--plan", tmp_path / "plan.json", "--format", "onnx", "--out", tmp_path / "out", "--json")
+    code, _, err = call(capsys, *given)
+    assert code == 2
+    assert "conv1" in err
+    code, out, _ = call(capsys, *given, "--skip-refused")
+    assert code == 0
+    assert [(row["layer"], row["technique"]) for row in json.loads(out)["skipped"]] == [("conv1", "prune_weights")]
+    kept = json.loads((tmp_path / "out" / "plan.json").read_text())["layers"]
+    assert [len(kept[name]) for name in ("conv1", "layer1.0.conv1", "fc")] == [1, 2, 0]
+
+
+def test_a_mixed_file_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, *compress("--set", "fc:float", "--format", "onnx", "--out", tmp_path))
+    assert "mixed, not full-integer: float layers are fc\n" in out
+
+
+def test_a_network_without_classes_shows_its_own_metric(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shared / "data"
+    code, out, _ = call(
+        capsys, "compress", data / "models" / "mlperftiny_ad_autoencoder.onnx", "--data",
+        data / "data" / "ad_toycar_normal_windows40.npz", "--preset", "int8", "--format", "onnx", "--out", tmp_path,
+    )  # fmt: skip
+    assert code == 0
+    table = out.splitlines()
+    assert table[1].split()[:2] == ["cosine", "bytes"]
+    assert table[3].split()[:2] == ["float", "1.00000"]
+    assert "0.99" in table[5]
