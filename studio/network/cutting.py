@@ -24,17 +24,21 @@ def cut(network: Network, kept: Mapping[str, np.ndarray]) -> Network:
     PlanError for an unknown group or a wrong length, Refused where a channel must stay or a tensor
     would be left without any.
     """
+    left = remaining(network, kept)
+    nodes = [_cut(node, left) for node in network.nodes]
+    return network if all(a is b for a, b in zip(nodes, network.nodes, strict=True)) else network.with_nodes(nodes)
+
+
+def remaining(network: Network, kept: Mapping[str, np.ndarray]) -> dict[str, Kept]:
+    """What `cut` leaves of every tensor; arguments and errors are its."""
     channels, groups = channels_of(network), groups_of(network)
     gone: set[int] = set()
     for name, places in kept.items():
         if name not in groups:
             raise PlanError(f"there is no channel group '{name}'.", remedy=f"Groups: {', '.join(groups)}.")
         gone.update(_gone(groups[name], places, channels))
-    if not gone:
-        return network
     dead = np.fromiter(gone, np.int64)
-    lines = {name: _kept(name, line, channels.shapes[name], dead) for name, line in channels.lines.items()}
-    return network.with_nodes([_cut(node, lines, channels.shapes) for node in network.nodes])
+    return {name: _kept(name, line, channels.shapes[name], dead) for name, line in channels.lines.items()}
 
 
 def _gone(group: ChannelGroup, places: np.ndarray, channels: Channels) -> set[int]:
@@ -62,8 +66,8 @@ def _kept(name: str, line: Line, shape: Shape, dead: np.ndarray) -> Kept:
     return Kept(shape, None if stays.all() else line.axis, stays)
 
 
-def _cut(node: Node, lines: Mapping[str, Kept], shapes: Mapping[str, Shape]) -> Node:
-    one = Cut(node.operator, tuple(lines[name] for name in node.inputs), lines[node.name])
+def _cut(node: Node, left: Mapping[str, Kept]) -> Node:
+    one = Cut(node.operator, tuple(left[name] for name in node.inputs), left[node.name])
     if node.kind not in CUTS or all(kept.axis is None for kept in (*one.inputs, one.output)):
         return node
     return replace(node, operator=CUTS[node.kind](one))

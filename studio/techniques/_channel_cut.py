@@ -1,0 +1,98 @@
+"""From the settings of channel groups to the network without the channels that go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from studio.core.errors import DataError
+from studio.criteria import group_score
+from studio.network.channels import channels_of
+from studio.network.content import weights_key
+from studio.network.cutting import cut, remaining
+from studio.network.groups import ChannelGroup, groups_of
+from studio.network.network import Network
+from studio.techniques._channel_choice import Part, cheapest, kept_of, share_of_each
+from studio.techniques._readers import Curve, Reader, elimination, readers_of
+from studio.techniques._reestimate import reestimate
+from studio.techniques._rewrite import RewriteContext
+
+
+def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
+    """Return the network that is cut, and fitted again where the settings say so."""
+    kept = kept_channels(network, work, context)
+    found = cut(network, kept)
+    if found is network or not any(settings.reestimate for settings in work.values()):
+        return found
+    samples = _samples(context, "fitting the weights behind a cut", "switch 'Fit again' off")
+    return reestimate(network, found, remaining(network, kept), samples)
+
+
+def kept_channels(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Mapping[str, np.ndarray]:
+    """Flags of the channels that stay, by group."""
+    alone: list[Part] = []
+    together: dict[str, list[Part]] = {}
+    for name, settings in work.items():
+        parts = _parts(network, groups_of(network)[name], settings, context)
+        if settings.scope == "global":
+            together.setdefault(settings.model_dump_json(), []).extend(parts)
+        else:
+            alone += parts
+    kept = dict(kept_of(alone, share_of_each(alone)))
+    for parts in together.values():
+        kept |= kept_of(parts, cheapest(network, parts, parts[0].settings.amount))
+    return kept
+
+
+def _parts(network: Network, group: ChannelGroup, settings: Any, context: RewriteContext) -> list[Part]:
+    key = f"channel order {weights_key(network)} {group.name} {settings.criterion}"
+    if settings.criterion == "reconstruction":
+        curves = context.remember(key, lambda: _by_readers(network, group, context))
+    else:
+        curves = context.remember(key, lambda: _by_score(network, group, settings.criterion, context))
+    return [Part(group, places, curve, settings) for places, curve in zip(group.parts, curves, strict=True)]
+
+
+def _by_readers(network: Network, group: ChannelGroup, context: RewriteContext) -> list[Curve]:
+    def find() -> list[Reader]:
+        what = "the criterion reconstruction"
+        return readers_of(network, _samples(context, what, "choose another criterion and switch 'Fit again' off"))
+
+    readers: list[Reader] = context.remember(f"channel readers {weights_key(network)}", find)
+    return [elimination(group.classes[part].tolist(), readers) for part in group.parts]
+
+
+def _by_score(network: Network, group: ChannelGroup, criterion: str, context: RewriteContext) -> list[Curve]:
+    """Order by rising score; the cost of a channel is its share of the sum of all scores of the group."""
+    scores = group_scores(network, group, {name: context.scores(name, criterion) for name in group.layers})
+    curves = []
+    for part in group.parts:
+        order = part[np.argsort(scores[part], kind="stable")][:-1]
+        curves.append(Curve(group.classes[order], np.cumsum(scores[order]) / scores.sum()))
+    return curves
+
+
+def group_scores(network: Network, group: ChannelGroup, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Score of each class of a group (n,): mean over the layers that it lies in, each normalised to mean 1.
+
+    `scores`: (channels,) by layer. Several channels of one layer count by their mean.
+    """
+    order = np.argsort(group.classes)
+    total, layers = np.zeros(len(order)), np.zeros(len(order))
+    for name, own in scores.items():
+        places = order[np.searchsorted(group.classes, channels_of(network).made[name], sorter=order)]
+        channels = np.bincount(places, minlength=len(order))
+        total += np.bincount(places, group_score([own]), len(order)) / np.maximum(channels, 1)
+        layers += channels > 0
+    found: np.ndarray = total / np.maximum(layers, 1)
+    return found
+
+
+def _samples(context: RewriteContext, what: str, remedy: str) -> Sequence[Tensor]:
+    try:
+        return context.batches()
+    except DataError as error:
+        raise DataError(f"{what} needs some samples: {error.what}", remedy=f"{error.remedy} Or {remedy}.") from None

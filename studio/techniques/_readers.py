@@ -1,0 +1,164 @@
+"""Order in which channels go when each time the one goes that the layers reading it miss least.
+
+A layer that loses an input can make up for much of it with its other inputs. For least squares the
+error that remains is known in closed form from the second moments of its inputs: removing columns c
+of W costs `tr(W_c inv(inv(H)_cc) W_c')`, and what is left after it follows by elimination (Hassibi and
+Stork 1993, Optimal Brain Surgeon, on blocks; Luo et al. 2017, ThiNet, for the idea of asking the next
+layer). Costs are in shares of the variance of what the layer gives, behind an add that of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.network.channels import channels_of
+from studio.network.network import Network, Node
+from studio.techniques._features import weights_of
+from studio.techniques._input_moments import input_moments
+
+WIDEST = 4096
+"""Inputs of a layer up to which its second moments are taken; beyond, the size of its weights counts alone."""
+SAMPLES = 50
+"""Samples from which the variance of outputs is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Channel classes in the order in which they go, with the summed cost when so many are gone."""
+
+    order: np.ndarray  # (n - 1,) or (n,)
+    cost: np.ndarray  # of the same length
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """One group of a layer that reads channels: weight (out, d) and inverse moments (d, d), float64."""
+
+    weight: np.ndarray
+    inverse: np.ndarray | None
+    columns: Mapping[int, np.ndarray]  # class -> inputs that belong to it
+    scale: float
+
+    def copy(self) -> Reader:
+        """Return one that can be eliminated in."""
+        inverse = None if self.inverse is None else self.inverse.copy()
+        return Reader(self.weight.copy(), inverse, self.columns, self.scale)
+
+    def costs(self, classes: Sequence[int]) -> np.ndarray:
+        """Cost of removing each class that it reads, (n,)."""
+        columns = np.stack([self.columns[one] for one in classes])  # (n, b)
+        own = self.weight[:, columns].transpose(1, 2, 0)  # (n, b, out)
+        if self.inverse is None:
+            products = np.square(own)
+        else:
+            blocks = self.inverse[columns[:, :, None], columns[:, None, :]]
+            products = own * np.linalg.solve(blocks, own)
+        found: np.ndarray = self.scale * products.sum((1, 2))
+        return found
+
+    def remove(self, one: int) -> None:
+        """Eliminate a class; the other weights make up for it."""
+        if self.inverse is not None:
+            columns = self.columns[one]
+            share = np.linalg.solve(self.inverse[np.ix_(columns, columns)], self.inverse[columns])
+            self.weight[...] -= self.weight[:, columns] @ share
+            self.inverse[...] -= self.inverse[:, columns] @ share
+
+
+def elimination(classes: Sequence[int], readers: Sequence[Reader]) -> Curve:
+    """Order in which classes go, the cheapest each time, down to the last one."""
+    here = [reader.copy() for reader in readers if not reader.columns.keys().isdisjoint(classes)]
+    left, order, costs = list(classes), [], []
+    while len(left) > 1:
+        cost = np.zeros(len(left))
+        for reader in here:
+            read = [i for i, one in enumerate(left) if one in reader.columns]
+            if read:
+                cost[read] += reader.costs([left[i] for i in read])
+        cheapest = int(cost.argmin())
+        costs.append(float(cost[cheapest]))
+        order.append(left.pop(cheapest))
+        for reader in here:
+            if order[-1] in reader.columns:
+                reader.remove(order[-1])
+    return Curve(np.array(order, np.int64), np.cumsum(costs))
+
+
+def readers_of(network: Network, batches: Sequence[Tensor]) -> list[Reader]:
+    """All layers that read channels of others, with moments of their inputs over calibration samples.
+
+    Depthwise convolutions are none: they lose what they read. Raises DataError naming a layer whose
+    input holds NaN or infinite values.
+    """
+    nodes = [node for node in network.nodes if node.name in channels_of(network).made and not lost_whole(network, node)]
+    narrow = [node.name for node in nodes if _width(network, node) <= WIDEST]
+    moments = input_moments(network, narrow, batches)
+    variance = _variances(network, nodes, batches)
+    found = []
+    for node in nodes:
+        second = None
+        if node.name in moments:
+            root = moments[node.name].root
+            second = root.T @ root
+        found += _readers(network, node, second, variance[node.name])
+    return found
+
+
+def _inputs(network: Network, node: Node) -> int:
+    shape = channels_of(network).shapes[node.inputs[0]]
+    return shape[-1 if node.kind == "linear" else 1]
+
+
+def lost_whole(network: Network, node: Node) -> bool:
+    """True for a depthwise layer: its filters go with the channels that they read."""
+    groups: int = node.operator.settings().get("groups", 1)
+    return 1 < groups == _inputs(network, node)
+
+
+def _width(network: Network, node: Node) -> int:
+    groups, _, width = weights_of(node.operator).shape
+    return groups * width
+
+
+def _readers(network: Network, node: Node, second: np.ndarray | None, variance: float) -> list[Reader]:
+    """One reader for each group of a layer."""
+    weights = weights_of(node.operator).double().numpy()
+    line = channels_of(network).lines[node.inputs[0]]
+    size = _inputs(network, node)
+    each = weights.shape[2] * len(weights) // size
+    classes = np.repeat(np.broadcast_to(line.classes, (size,)), each).reshape(len(weights), -1)
+    found = []
+    for i, (weight, own) in enumerate(zip(weights, classes, strict=True)):
+        part = slice(i * len(own), (i + 1) * len(own))
+        inverse = None if second is None else np.linalg.inv(second[part, part])
+        scale = 1 / max(np.square(weight).sum(), 1e-30) if second is None else 1 / variance
+        order = np.argsort(own, kind="stable")
+        known, starts = np.unique(own[order], return_index=True)
+        columns = dict(zip(known.tolist(), np.split(order, starts[1:]), strict=True))
+        found.append(Reader(weight, inverse, columns, scale))
+    return found
+
+
+def _variances(network: Network, nodes: Sequence[Node], batches: Sequence[Tensor]) -> dict[str, float]:
+    """Variance of what each layer gives, summed over its channels; of the sum where it is only added."""
+    tensors = {}
+    for node in nodes:
+        readers = network.consumers(node.name)
+        added = len(readers) == 1 and readers[0].kind == "add"
+        tensors[node.name] = readers[0].name if added else node.name
+    found: dict[str, float] = {}
+
+    def visit(node: Node, value: Tensor) -> None:
+        if node.name in tensors.values():
+            axis = -1 if node.kind == "linear" else 1
+            rows = value.movedim(axis, -1).flatten(0, -2)
+            found[node.name] = max(float(rows.var(0, correction=0).sum()), 1e-30)
+
+    samples = torch.cat(list(batches))[: SAMPLES if network.free_batch else 1]
+    network.run((samples,), visit=visit)
+    return {name: found[tensor] for name, tensor in tensors.items()}

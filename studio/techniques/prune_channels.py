@@ -1,0 +1,102 @@
+"""Whole channels removed from all layers that share them (Li et al. 2017; He et al. 2017; Luo et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from studio.core import registry
+from studio.core.graph import Layer
+from studio.core.settings import Settings, setting
+from studio.core.technique import Stage
+
+if TYPE_CHECKING:
+    from studio.network.network import Network
+    from studio.techniques._rewrite import RewriteContext
+
+RECONSTRUCTION = "reconstruction"
+"""Not a score of the layer itself: what the layers that read a channel miss without it."""
+CRITERIA = (
+    RECONSTRUCTION,
+    *(n for n in registry.names("criteria") if "measurement" not in registry.find("criteria", n).needs),
+)
+
+
+class PruneChannelsSettings(Settings):
+    """What a person can set."""
+
+    amount: float = setting(
+        0.3, "Share that is removed: of the multiplications, or with scope layer of each group's channels.",
+        title="Amount", low=0, high=0.95, step=0.01, strength="up",
+    )  # fmt: skip
+    scope: Literal["global", "layer"] = setting(
+        "global", "Over all groups with this step where a saving costs least, or the same share of each.", title="Scope"
+    )
+    criterion: str = setting(
+        RECONSTRUCTION,
+        "What decides which channels go first; reconstruction: those that the next layers make up for best.",
+        choices=CRITERIA,
+    )
+    minimum: int = setting(1, "Channels that stay in any case.", title="At least", low=1, high=1024, step=1)
+    multiple: Literal[1, 4, 8] = setting(
+        1, "Channels that stay are a multiple of this, as many kernels want them.", title="Multiple of"
+    )
+    reestimate: bool = setting(
+        True, "Fit the weights behind the cut to what they gave before, on calibration samples without labels.",
+        title="Fit again",
+    )  # fmt: skip
+
+
+class PruneChannels:
+    """Scope layer removes exactly `floor(amount * n)` of n channels of each part, fewer for minimum and multiple.
+
+    Scope global removes channels of all groups with the same settings until that share is gone of the
+    multiplications that would go with all of their channels.
+    """
+
+    name: ClassVar[str] = "prune_channels"
+    title: ClassVar[str] = "Fewer channels"
+    help: ClassVar[str] = "Remove the least important channels from all layers that share them."
+    letters: ClassVar[str] = "C"
+    stage: ClassVar[Stage] = Stage.STRUCTURE
+    settings: ClassVar[type[Settings]] = PruneChannelsSettings
+
+    def refuses(self, layer: Layer, settings: Any) -> str | None:
+        """Refuse where no channel can go, where none may go by minimum and multiple, and where there is no score."""
+        if layer.group is None or not layer.weighted:
+            return f"{layer.name} has no channels of its own to remove."
+        if layer.uncut is not None:
+            return layer.uncut
+        least = max(settings.minimum, settings.multiple)
+        if layer.group_channels <= least:
+            what = f"{layer.group_channels} channels" if layer.group_channels != 1 else "one channel"
+            return f"The group of {layer.name} has {what} that can go, and {least} must stay."
+        if settings.criterion == RECONSTRUCTION:
+            return None
+        return registry.find("criteria", settings.criterion).refuses(layer)  # type: ignore[no-any-return]
+
+    def chip(self, settings: Any) -> str:
+        """`C30 %`."""
+        return f"C{100 * settings.amount:.0f} %"
+
+    def scope(self, settings: Any) -> str:
+        """Return the setting itself."""
+        scope: str = settings.scope
+        return scope
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """All settings matter."""
+        return {}
+
+    def rewrite(self, network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
+        """Return the network without the channels that go; `work`: settings by channel group.
+
+        Raises DataError where a setting needs samples and there are none, Refused where a criterion
+        has no score.
+        """
+        from studio.techniques._channel_cut import rewritten
+
+        return rewritten(network, work, context)
+
+
+TECHNIQUE = PruneChannels()
