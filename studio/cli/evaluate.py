@@ -13,7 +13,7 @@ EXAMPLE = "edge-studio evaluate out/model.tflite --data test.npz"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and data."""
     parser.add_argument(
-        "file", metavar="FILE", help="model or exported file (.onnx, .tflite, or a state dict with --factory)"
+        "file", metavar="FILE", help="model or exported file (.onnx, .tflite, .ecs, or a state dict with --factory)"
     )
     common.code_arguments(parser)
     common.data_arguments(parser, required=True)

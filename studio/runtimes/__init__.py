@@ -32,6 +32,10 @@ def open(path: Path | str, *, factory: str | None = None, trust: bool = False) -
         from studio.runtimes.litert import LiteRtRunner
 
         return LiteRtRunner(path)
+    if path.suffix.lower() == ".ecs":
+        from studio.runtimes.packed import PackedRunner
+
+        return PackedRunner(path)
     network = read(path)
     from studio.runtimes.torch import TorchRunner
 

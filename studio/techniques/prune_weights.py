@@ -33,6 +33,12 @@ class PruneWeightsSettings(Settings):
     scope: Literal["layer", "global"] = setting(
         "layer", "The amount in each layer, or by one threshold over all layers that share this step.", title="Scope"
     )
+    counts: Literal["weights", "energy"] = setting(
+        "weights",
+        "What the amount is a share of: of the weights, or of the sum of their squares, so that redundant layers "
+        "lose more weights; with one threshold a layer's share of it grows with the layer.",
+        title="Amount of",
+    )  # fmt: skip
     pattern: Literal["free", "2:4", "1:4", "1x4"] = setting(
         "free",
         "Any weights; 2 or 1 kept of each four neighbouring input channels; or such fours kept or pruned as a whole.",
@@ -44,7 +50,9 @@ class PruneWeightsSettings(Settings):
 class PruneWeights:
     """Zeros exactly `floor(amount * n)` of n weights; of equal scores the first in the weight goes first.
 
-    Blocks 1x4 are pruned as a whole by their mean score, `floor(amount * n) // 4` of them.
+    Blocks 1x4 are pruned as a whole by their mean score, `floor(amount * n) // 4` of them. Of energy, as many
+    of the smallest weights go as have together at most that share of the layer's squares; over several layers
+    it is amount * (the layer's weights / all weights): small layers, where each weight counts, keep nearly all.
     """
 
     name: ClassVar[str] = "prune_weights"
@@ -66,8 +74,10 @@ class PruneWeights:
         return registry.find("criteria", settings.criterion).refuses(layer)  # type: ignore[no-any-return]
 
     def chip(self, settings: Any) -> str:
-        """`P60 %`, with a fixed pattern `P2:4`."""
-        return f"P{settings.pattern}" if settings.pattern in N_OF_FOUR else f"P{100 * settings.amount:.0f} %"
+        """`P60 %`, of energy `P5 % E`, with a fixed pattern `P2:4`."""
+        if settings.pattern in N_OF_FOUR:
+            return f"P{settings.pattern}"
+        return f"P{100 * settings.amount:.0f} %" + (" E" if _of_energy(settings) else "")
 
     def scope(self, settings: Any) -> str:
         """Patterns are decided layer by layer."""
@@ -81,13 +91,18 @@ class PruneWeights:
             reasons["amount"] = f"Pattern {settings.pattern} always prunes {100 * share:.0f} %."
         if settings.pattern != "free":
             reasons["scope"] = f"Pattern {settings.pattern} is decided layer by layer."
+            reasons["counts"] = f"Pattern {settings.pattern} counts weights."
         return reasons
 
     def encode(self, encoding: Encoding, settings: Any, context: EncodeContext) -> Encoding:
         """Return Sparse over the encoding as it came; nothing to prune gives the encoding itself."""
         weight = encoding.decode()
-        if self.scope(settings) == "global":
-            peers = context.peers if context.layer.name in context.peers else {context.layer.name: weight}
+        everywhere = self.scope(settings) == "global"
+        peers = context.peers if context.layer.name in context.peers else {context.layer.name: weight}
+        if _of_energy(settings):
+            share = weight.size / sum(w.size for w in peers.values()) if everywhere else 1.0
+            mask = keep_largest(_scores(settings.criterion, weight), within_energy(weight, settings.amount * share))
+        elif everywhere:
             mask = _global_mask(settings, context.layer.name, peers)
         else:
             mask = _layer_mask(settings, context.layer, _scores(settings.criterion, weight))
@@ -97,6 +112,16 @@ class PruneWeights:
 def pruned_count(amount: float, weights: int) -> int:
     """`floor(amount * weights)` of the decimal number that was typed: 0.29 of 100 is 29, not 28."""
     return math.floor(Fraction(repr(amount)) * weights)
+
+
+def within_energy(weight: np.ndarray, share: float) -> int:
+    """How many of the smallest weights have together at most `share` of the sum of all squares."""
+    sums = np.cumsum(np.square(np.sort(np.abs(weight), axis=None).astype(np.float64)))
+    return int(np.searchsorted(sums, share * sums[-1], "right")) if len(sums) and sums[-1] > 0 else 0
+
+
+def _of_energy(settings: Any) -> bool:
+    return bool(settings.counts == "energy" and settings.pattern == "free")
 
 
 def _scores(criterion: str, weight: np.ndarray) -> np.ndarray:

@@ -156,7 +156,7 @@ def test_settings_without_effect_say_why() -> None:
     assert inactive() == {}
     assert inactive(pattern="2:4")["amount"] == "Pattern 2:4 always prunes 50 %."
     assert inactive(pattern="1:4")["amount"] == "Pattern 1:4 always prunes 75 %."
-    assert inactive(pattern="1x4").keys() == {"scope"}
+    assert inactive(pattern="1x4").keys() == {"scope", "counts"}
 
 
 @pytest.mark.parametrize(("pattern", "amount"), [("2:4", 0.5), ("1:4", 0.75)])
@@ -166,10 +166,30 @@ def test_a_fixed_pattern_prunes_what_it_says_at_every_amount(pattern: str, amoun
         assert (~kept(prune(weight, pattern=pattern, amount=asked))).sum() == amount * prod(weight.shape)
 
 
+def test_energy_by_hand() -> None:
+    # Squares 1, 4, 9, 16, 70: sum 100. 5 % are 1 + 4, 14 % 1 + 4 + 9; 13 % is not enough for the 9.
+    weight = np.array([[3, -1, np.sqrt(70), 2, 4]], np.float32)
+    for amount, gone in ((0.051, {1, 2}), (0.13, {1, 2}), (0.141, {1, 2, 3}), (0.0, set())):
+        mask = kept(prune(weight, amount=amount, counts="energy"))
+        assert {abs(v) for v in weight[~mask].tolist()} == gone
+    assert kept(prune(np.zeros((2, 2), np.float32), amount=0.5, counts="energy")).all()
+
+
+def test_energy_over_layers_goes_by_their_size() -> None:
+    # This layer holds 100 of 400 weights: of 0.4 it may lose 0.1 of its squares, whatever the scale of the others.
+    weight = np.arange(1, 101, dtype=np.float32).reshape(10, 10)
+    step = Step("prune_weights", amount=0.4, counts="energy", scope="global")
+    context = EncodeContext(layer(weight.shape), {"conv1": weight, "other": np.full((30, 10), 1e-6, np.float32)})
+    gone = weight[~kept(step.found.encode(Dense(weight), step.values, context))]  # type: ignore[attr-defined]
+    squares = float((weight**2).sum())
+    assert float((gone**2).sum()) <= 0.1 * squares < float((gone**2).sum()) + (len(gone) + 1) ** 2
+
+
 def test_chip() -> None:
     chips = [
         Step("prune_weights", amount=0.6),
         Step("prune_weights", pattern="2:4"),
         Step("prune_weights", pattern="1x4"),
+        Step("prune_weights", amount=0.05, counts="energy"),
     ]
-    assert [s.found.chip(s.values) for s in chips] == ["P60 %", "P2:4", "P50 %"]
+    assert [s.found.chip(s.values) for s in chips] == ["P60 %", "P2:4", "P50 %", "P5 % E"]

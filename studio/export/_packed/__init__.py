@@ -1,0 +1,1 @@
+"""Writing `model.ecs`, byte for byte as `FORMAT.md` beside this file says."""
