@@ -129,7 +129,7 @@ def test_times_are_measured_side_by_side_and_said() -> None:
     found = TECHNIQUE.facts(conv_layer(), FastConvolutionSettings(), weight, (1, 6, 8, 8))
     assert found.direct_ms is not None
     assert found.fast_ms is not None
-    assert found.faster == (found.fast_ms < found.direct_ms)
+    assert found.faster == (found.fast_ms <= 0.95 * found.direct_ms)
     assert ("not faster" in found.sentence) == (not found.faster)
     assert found.threads == torch.get_num_threads()
 
