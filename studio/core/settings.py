@@ -54,12 +54,12 @@ def setting(
 
 @dataclass(frozen=True)
 class Declared:
-    """One declared setting as a control needs it. `kind` is int, float, bool or choice."""
+    """One declared setting as a control needs it. `kind` is int, float, bool, choice or text."""
 
     name: str
     title: str
     help: str
-    kind: Literal["int", "float", "bool", "choice"]
+    kind: Literal["int", "float", "bool", "choice", "text"]
     default: Any
     low: float | None
     high: float | None
@@ -108,14 +108,14 @@ def _extra(field: Any) -> dict[str, Any]:
 
 def _kind(
     annotation: Any, choices: list[str] | None
-) -> tuple[Literal["int", "float", "bool", "choice"], tuple[Any, ...]]:
+) -> tuple[Literal["int", "float", "bool", "choice", "text"], tuple[Any, ...]]:
     if choices:
         return "choice", tuple(choices)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
     if typing.get_origin(annotation) is Literal:
         return "choice", typing.get_args(annotation)
-    kinds: dict[Any, Literal["int", "float", "bool"]] = {bool: "bool", int: "int", float: "float"}
+    kinds: dict[Any, Literal["int", "float", "bool", "text"]] = {bool: "bool", int: "int", float: "float", str: "text"}
     return kinds[annotation], ()
 
 

@@ -1,0 +1,20 @@
+"""Why a job cannot start, as a sentence before it does."""
+
+from __future__ import annotations
+
+from studio.core.errors import StudioError
+from studio.engine.engine import Engine
+from studio.jobs import _augment
+from studio.jobs._samples import split
+from studio.jobs._settings import TrainingSettings
+
+
+def common(engine: Engine, settings: TrainingSettings) -> str | None:
+    """Reason that holds for every job: several inputs, data that does not fit, augmentation of another kind."""
+    if len(engine.network.inputs) > 1:
+        return f"Training needs a network with one input; this one has {len(engine.network.inputs)}."
+    try:
+        split(engine, settings)
+    except StudioError as error:
+        return str(error)
+    return _augment.refuses(settings, engine.network.input_shape)

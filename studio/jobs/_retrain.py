@@ -1,0 +1,87 @@
+"""The run of `retrain`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.core.errors import Refused
+from studio.core.state import State
+from studio.engine.engine import Engine
+from studio.jobs._base import Task
+from studio.jobs._goal import Goal
+from studio.jobs._loop import Lesson, train
+from studio.jobs._masks import Tightening
+from studio.jobs._resume import Keeper
+from studio.jobs._samples import Samples, split
+from studio.jobs._student import Student
+
+
+def run(task: Task) -> State:
+    """Train the plan's float network with its masks held or tightening; raises StudioError or Cancelled."""
+    refuse(task)
+    samples = split(task.engine, task.settings)
+    student = Student(task.engine, task.plan, quantized=False)
+    goal = goal_of(task.engine, samples)
+    curve = train(task, _lesson(task, student, goal), samples, Keeper(task))
+    return student.state(about(task, goal, {"curve": curve}))
+
+
+def refuse(task: Task) -> None:
+    """Raise Refused where the job says that it cannot run."""
+    from studio.core import registry
+
+    name = job_name(task)
+    reason = registry.find("jobs", name).refuses(task.engine, task.plan, task.settings)
+    if reason is not None:
+        raise Refused(reason, where=name, remedy="Change the data or the settings.")
+
+
+def job_name(task: Task) -> str:
+    """Name of the job whose settings a task has."""
+    return type(task.settings).__module__.rpartition(".")[2]
+
+
+def goal_of(engine: Engine, samples: Samples) -> Goal:
+    """Goal of training on these samples: their labels, else the original network's outputs."""
+    shapes = [engine.graph.layer(name).output_shape for name in engine.graph.outputs]
+    return Goal(engine.network, shapes, samples, samples.settings.label_smoothing)
+
+
+def about(task: Task, goal: Goal, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What a state says of its making."""
+    settings = task.settings.model_dump()
+    return {"job": job_name(task), "settings": settings, "metric": goal.metric, "threads": torch.get_num_threads(),
+            **figures}  # fmt: skip
+
+
+def loss_of(student: Student, goal: Goal) -> Any:
+    """`loss(x, labels)` of a student by its goal alone."""
+
+    def loss(x: Tensor, labels: Tensor | None) -> Tensor:
+        return goal.loss(student.model(x, goal.keep), x, labels)
+
+    return loss
+
+
+def last(curve: Sequence[Mapping[str, float]]) -> float:
+    """Validation of the last epoch."""
+    return curve[-1]["validation"]
+
+
+def _lesson(task: Task, student: Student, goal: Goal) -> Lesson:
+    settings = task.settings
+    common: dict[str, Any] = {
+        "tensors": student.tensors,
+        "groups": student.groups(settings),
+        "loss": loss_of(student, goal),
+        "measure": lambda: goal.measure(student.model),
+        "after": student.limit,
+    }
+    if settings.schedule == "cubic" and student.masks.tensors:
+        tightening = Tightening(student.masks, student.model, settings.start, settings.ramp)
+        return Lesson(**common, before=tightening.before, settled=tightening.settled)
+    return Lesson(**common)

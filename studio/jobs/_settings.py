@@ -1,0 +1,64 @@
+"""Settings that all training jobs share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from studio.core.settings import Settings, setting
+
+
+class TrainingSettings(Settings):
+    """How a network is trained; learning rates are those for networks whose batch norm is folded."""
+
+    epochs: int = setting(
+        5, "How often every training sample is seen; more recover more, in proportion to the time.",
+        low=1, high=1000, step=1,
+    )  # fmt: skip
+    optimizer: Literal["sgd", "adam"] = setting(
+        "sgd", "SGD with Nesterov momentum, or Adam, which needs a rate about ten times smaller.", title="Optimizer"
+    )
+    learning_rate: float = setting(
+        0.01, "Largest step size; batch norm is folded into the weights, so rates are smaller than usual.",
+        title="Learning rate", low=1e-6, high=1,
+    )  # fmt: skip
+    rate_schedule: Literal["one_cycle", "cosine", "constant"] = setting(
+        "one_cycle", "Rate that rises for a fifth of the time and then falls, only falls, or stays.",
+        title="Rate over time",
+    )  # fmt: skip
+    batch_size: int = setting(64, "Samples of one step.", title="Batch size", low=1, high=4096, step=1)
+    momentum: float = setting(0.9, "Share of the last step that SGD goes on with.", low=0, high=0.999)
+    weight_decay: float = setting(
+        0.0, "Share of each weight that is lost at a step of rate 1.", title="Weight decay", low=0, high=1
+    )
+    label_smoothing: float = setting(
+        0.0, "Share of certainty that is spread over all classes.", title="Label smoothing", low=0, high=0.9
+    )
+    clip: float = setting(
+        5.0, "Largest norm of all gradients together; longer ones are shortened, 0 leaves them.",
+        title="Gradient limit", low=0, high=1000,
+    )  # fmt: skip
+    validation: float = setting(
+        0.1, "Share of the training samples that is kept aside to watch the training, drawn by class.",
+        title="Validation share", low=0.01, high=0.5,
+    )  # fmt: skip
+    patience: int = setting(
+        0, "Epochs without a better validation after which training ends with the best; 0 trains to the end.",
+        title="Patience", low=0, high=1000, step=1,
+    )  # fmt: skip
+    flip: bool = setting(False, "Mirror half of the pictures left to right.", title="Flip")
+    shift: int = setting(
+        0, "Move pictures by up to so many pixels each way.", title="Shift", low=0, high=64, step=1, unit="px"
+    )
+    crop: float = setting(0.0, "Zoom into up to this share of height and width.", title="Crop", low=0, high=0.9)
+    cutout: int = setting(
+        0, "Edge of a square that is blanked in each picture.", title="Cutout", low=0, high=256, step=1, unit="px"
+    )
+    time_shift: int = setting(
+        0, "Move audio features by up to so many steps in time.", title="Time shift", low=0, high=10000, step=1
+    )
+    noise: float = setting(
+        0.0, "Gaussian noise added to each sample, in standard deviations of the sample.", title="Noise", low=0, high=2
+    )
+    seed: int = setting(
+        0, "Same seed, same result on the same machine and number of threads.", low=0, high=2**31 - 1, step=1
+    )

@@ -1,0 +1,155 @@
+"""The network of a plan in training, and the state that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.core.encoding import Dense, Encoding, Sparse
+from studio.core.plan import Plan
+from studio.core.state import State, steps_key
+from studio.core.technique import Stage
+from studio.engine.engine import Engine
+from studio.engine.variant import fits, rewrites_key
+from studio.jobs._formats import Formats
+from studio.jobs._forms import BookForm, Form, form_of
+from studio.jobs._masks import Masks, until
+from studio.jobs._optimizers import Group
+from studio.jobs._settings import TrainingSettings
+from studio.jobs._trainable import Trainable
+
+BOOK_RATE = 0.03
+"""Rate of shared values, which Adam moves by absolute steps, as a part of the weights' (3e-4 beside 0.01)."""
+
+
+class Student:
+    """Trainable network of a plan: its rewrites applied, its masks held, and with `quantized` its grids,
+    shared values and formats of activations in the forward pass.
+    """  # noqa: D205
+
+    def __init__(
+        self, engine: Engine, plan: Plan, *, quantized: bool, activations: bool = True, reassign: bool = False
+    ) -> None:  # fmt: skip
+        self.engine, self.plan = engine, plan
+        self.variant = engine.variant(plan)
+        self.work = engine.work(plan)
+        self.model = Trainable(self.variant.network)
+        self.masks = Masks(self.variant, self.work)
+        self.forms: dict[str, Form] = self._forms(reassign) if quantized else {}
+        self.formats = self._formats() if quantized and activations and engine.needs_ranges(plan) else None
+        for name in self.work:
+            if name in self.masks.tensors or name in self.forms:
+                self.model.weights[name] = self._weight(name)
+
+    def _forms(self, reassign: bool) -> dict[str, Form]:
+        found = {name: form_of(one, reassign) for name, one in self.engine.encodings(self.plan).items()}
+        return {name: form for name, form in found.items() if form is not None}
+
+    def _formats(self) -> Formats:
+        made = Formats(self.variant.network, self.engine.program(self.plan))
+        made.attach(self.model)
+        return made
+
+    def _weight(self, name: str) -> Callable[[Tensor], Tensor]:
+        form, mask = self.forms.get(name), self.masks.tensors.get(name)
+
+        def weight(latent: Tensor) -> Tensor:
+            found = latent if mask is None else latent * mask
+            found = found if form is None else form.weight(found)
+            return found if form is None or mask is None else found * mask
+
+        return weight
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that training changes, by name."""
+        found = {f"weight:{name}": tensor for name, tensor in self.model.tensors.items()}
+        found |= {f"mask:{name}": tensor for name, tensor in self.masks.tensors.items()}
+        for layer, form in self.forms.items():
+            found |= {f"form:{layer}:{name}": tensor for name, tensor in form.tensors.items()}
+        if self.formats is not None:
+            found |= {f"format:{name}": tensor for name, tensor in self.formats.tensors.items()}
+        return found
+
+    @property
+    def scales(self) -> list[Tensor]:
+        """Trained step sizes, of weights and of activations."""
+        own = [scale for form in self.forms.values() for scale in form.scales]
+        return own + (self.formats.scales if self.formats is not None else [])
+
+    def groups(self, settings: TrainingSettings, scale_rate: float = 0.0) -> list[Group]:
+        """What is trained at which rate; weights behind a table of shared values only where they choose from it."""
+        rate = settings.learning_rate
+        weights = [t for name, t in self.model.tensors.items() if name.endswith(".weight")]
+        others = [t for name, t in self.model.tensors.items() if not name.endswith(".weight")]
+        values = [value for form in self.forms.values() for value in form.values]
+        book_rate = rate if settings.optimizer == "adam" else BOOK_RATE * rate
+        return [
+            Group(weights, rate, decay=True),
+            Group(others, rate),
+            Group(values, book_rate, "adam"),
+            Group(self.scales if scale_rate else [], scale_rate, "adam"),
+        ]
+
+    def limit(self) -> None:
+        """After a step: pruned weights stay zero, scales and values stay where they can be stored."""
+        self.masks.hold(self.model)
+        for form in self.forms.values():
+            form.limit()
+        if self.formats is not None:
+            self.formats.limit()
+
+    def assign(self) -> None:
+        """Give weights that share values the nearest one."""
+        for name, form in self.forms.items():
+            if isinstance(form, BookForm):
+                form.assign(self.model.tensors[f"{name}.weight"])
+
+    # -- the result -------------------------------------------------------------------------------
+
+    def state(self, about: Mapping[str, Any]) -> State:
+        """What was decided, for the plan as it is."""
+        resolved = self.engine.resolve(self.plan)
+        before = self.engine.state(self.plan)
+        return State(
+            tensors={name: tensor.detach().numpy().copy() for name, tensor in self._stored().items()},
+            kept=before.kept if before is not None and fits(before, resolved) else {},
+            encodings={name: own for name in self.work if (own := self._encodings(name))},
+            ranges={} if self.formats is None else self.formats.ranges(),
+            made_for={"rewrites": rewrites_key(resolved)},
+            about=about,
+        )
+
+    def _stored(self) -> dict[str, Tensor]:
+        """Float weights and biases; of layers that share values the shared ones."""
+        found = dict(self.model.tensors)
+        for name, form in self.forms.items():
+            if isinstance(form, BookForm):
+                with torch.no_grad():
+                    found[f"{name}.weight"] = self.model.used(name)
+        return found
+
+    def _encodings(self, name: str) -> dict[str, bytes]:
+        """Packed decisions on one layer by the key of the steps they stand for."""
+        found: dict[str, bytes] = {}
+        stored = self._stored()[f"{name}.weight"].detach().numpy()
+        mask = self.masks.tensors.get(name)
+        if mask is not None:
+            found[steps_key(self.masks.steps(name))] = Sparse(mask.numpy() != 0, Dense(stored)).pack()
+        work = until(self.work[name], Stage.GRID)
+        if name in self.forms and work.steps and work.steps[-1].stage == Stage.GRID:
+            found[steps_key(work.steps)] = self.encoding(name).pack()
+        return found
+
+    def encoding(self, name: str) -> Encoding:
+        """Encoding of a layer as it is trained now."""
+        latent = self.model.tensors[f"{name}.weight"].detach()
+        mask = self.masks.tensors.get(name)
+        latent = latent if mask is None else latent * mask
+        form = self.forms.get(name)
+        values: Encoding = Dense(latent.numpy().copy()) if form is None else form.encode(latent)
+        return values if mask is None else Sparse(np.asarray(mask.numpy() != 0), values)

@@ -1,0 +1,54 @@
+"""Training with the compression's masks and cuts in place (Han et al. 2015; Zhu and Gupta 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from studio.core.settings import Settings, setting
+from studio.jobs._settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from studio.core.plan import Plan
+    from studio.core.state import State
+    from studio.engine.engine import Engine
+    from studio.jobs._base import Task
+
+
+class RetrainSettings(TrainingSettings):
+    """What a person can set."""
+
+    schedule: Literal["one_shot", "cubic"] = setting(
+        "one_shot", "Prune all at once and train, or prune more and more while training.", title="Pruning"
+    )
+    start: float = setting(
+        0.3, "Part of each amount that is pruned at the first step of the cubic schedule.",
+        title="Pruned at the start", low=0, high=1,
+    )  # fmt: skip
+    ramp: float = setting(
+        0.6, "Share of the training after which the cubic schedule has pruned all; the rest recovers.",
+        title="Pruned by", low=0.05, high=0.95,
+    )  # fmt: skip
+
+
+class Retrain:
+    """Trains the float network of a plan; pruned weights stay zero, cut channels stay away."""
+
+    name: ClassVar[str] = "retrain"
+    title: ClassVar[str] = "Retrain"
+    help: ClassVar[str] = "Train the pruned or cut network on, so that it recovers what compression took."
+    settings: ClassVar[type[Settings]] = RetrainSettings
+
+    def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
+        """Refuse where there is no training data, or where samples cannot be augmented so."""
+        from studio.jobs import _refusals
+
+        return _refusals.common(engine, settings)
+
+    def run(self, task: Task) -> State:
+        """Return trained weights and biases, the masks that held and the channels that stayed."""
+        from studio.jobs import _retrain
+
+        return _retrain.run(task)
+
+
+JOB = Retrain()

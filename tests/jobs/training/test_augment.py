@@ -1,0 +1,100 @@
+"""Augmentation: what may change does, by as much as the settings say, and only by the generator's draws."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from studio.jobs._augment import augment, generator_of, refuses, time_axis
+from studio.jobs._settings import TrainingSettings
+
+
+def pictures(count: int = 64) -> torch.Tensor:
+    return torch.randn(count, 3, 9, 7, generator=torch.Generator().manual_seed(1))
+
+
+def run(x: torch.Tensor, seed: int = 0, **settings: object) -> torch.Tensor:
+    return augment(x, TrainingSettings(**settings), generator_of(seed))  # type: ignore[arg-type]
+
+
+def test_nothing_set_changes_nothing() -> None:
+    x = pictures()
+    assert run(x) is x
+
+
+def test_the_same_draws_give_the_same_batch() -> None:
+    every = {"flip": True, "shift": 2, "crop": 0.3, "cutout": 3, "noise": 0.1}
+    x = pictures()
+    before = x.clone()
+    assert torch.equal(run(x, 1, **every), run(x, 1, **every))
+    assert not torch.equal(run(x, 1, **every), run(x, 2, **every))
+    assert torch.equal(x, before)
+
+
+def test_flip_mirrors_about_half_of_the_pictures() -> None:
+    x = pictures(200)
+    y = run(x, flip=True)
+    same = (y == x).flatten(1).all(1)
+    mirrored = (y == x.flip(-1)).flatten(1).all(1)
+    assert bool((same | mirrored).all())
+    assert 60 < int(mirrored.sum()) < 140
+
+
+def test_shift_moves_and_repeats_the_edge() -> None:
+    x = pictures(100)
+    y = run(x, shift=2)
+    found = set()
+    for before, after in zip(x, y, strict=True):
+        moves = [
+            (a, b)
+            for a in range(-2, 3)
+            for b in range(-2, 3)
+            if torch.equal(after, before[:, (torch.arange(9) + a).clamp(0, 8)][:, :, (torch.arange(7) + b).clamp(0, 6)])
+        ]
+        assert len(moves) == 1
+        found.update(moves)
+    assert len(found) > 20  # of 25
+
+
+def test_cutout_blanks_one_square_with_the_mean() -> None:
+    x = pictures(50)
+    changed = (run(x, cutout=3) != x)[:, 0]
+    assert changed.flatten(1).sum(1).tolist() == [9] * 50
+    rows, columns = changed.any(2), changed.any(1)
+    assert rows.sum(1).tolist() == columns.sum(1).tolist() == [3] * 50
+    y = run(x, cutout=3)
+    assert torch.allclose(y[0, 1][changed[0]], x[0, 1].mean())
+
+
+def test_crop_keeps_shape_and_range_and_leaves_flat_pictures_flat() -> None:
+    x = pictures()
+    y = run(x, crop=0.5)
+    assert y.shape == x.shape
+    assert bool((y.amax((1, 2, 3)) <= x.amax((1, 2, 3)) + 1e-5).all())
+    assert not torch.allclose(y, x)
+    flat = torch.full((4, 3, 9, 7), 2.5)
+    assert torch.allclose(run(flat, crop=0.5), flat)
+
+
+def test_noise_has_the_size_asked_for() -> None:
+    x = pictures(200) * 10
+    assert float((run(x, noise=0.2) - x).std() / x.std()) == pytest.approx(0.2, rel=0.05)
+
+
+def test_time_shift_moves_along_the_longest_axis() -> None:
+    x = torch.randn(50, 1, 20, 5, generator=torch.Generator().manual_seed(3))
+    assert time_axis(x.shape) == 2
+    assert time_axis((1, 2, 100)) == 2
+    assert time_axis((1, 1, 5, 20)) == 3
+    y = run(x, time_shift=4)
+    for before, after in zip(x, y, strict=True):
+        assert any(
+            torch.equal(after, before[:, (torch.arange(20) + move).clamp(0, 19)]) for move in range(-4, 5)
+        )  # fmt: skip
+
+
+def test_what_does_not_fit_the_samples_is_refused() -> None:
+    assert refuses(TrainingSettings(flip=True), (1, 40)) is not None
+    assert refuses(TrainingSettings(time_shift=2), (1, 40)) is not None
+    assert refuses(TrainingSettings(cutout=9), (1, 3, 8, 8)) is not None
+    assert refuses(TrainingSettings(cutout=8, shift=1, noise=0.5), (1, 3, 8, 8)) is None
