@@ -1,0 +1,111 @@
+"""Preset deep-compression without any training: what pruning, sharing and coding each take off, by whole files.
+
+As table 1 to 4 of Deep Compression (Han et al. 2016), but with the size of `model.ecs` as it lies on the disk:
+graph, tables, biases and check sums are in every figure. Every ratio is the original float32 weight bytes
+(biases included) to the size of the file. The last file is read back and run; the checks are those of `compress`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _common import arguments, cases, finish, open_case, say, table
+
+NAMES = ("traffic_signs43", "mnist_cnn", "cifar10_smallcnn", "cifar10_resnet20", "ic_resnet8", "kws_dscnn", "vww96")
+LIMITS = {"traffic_signs43": {"ratio": 12.0, "drop": 0.01}}
+"""Ratio at least, loss of accuracy at most."""
+
+
+def measure(case: dict[str, Any], samples: int | None) -> dict[str, Any]:
+    """Bytes of the file and accuracy behind each stage of the preset."""
+    from studio.cli.compress import preset
+    from studio.core.plan import Plan
+
+    session = open_case(case, samples)
+    session.cancel()
+    steps = preset("deep-compression").defaults
+    plan = replace(preset("deep-compression"), calibration=session.plan.calibration)
+    original = sum(4 * layer.parameters for layer in session.graph.weighted)
+    row: dict[str, Any] = {"case": case["name"], "float_bytes": original, "stages": []}
+    row["float"] = session.engine.measure(Plan()).value
+    for i in range(len(steps)):
+        wanted = replace(plan, defaults=steps[: i + 1])
+        size = len(_file(session, wanted))
+        value = session.engine.measure(wanted, target="packed").value
+        row["stages"].append({"technique": steps[i].technique, "bytes": size, "value": value})
+    session.set_plan(plan, "deep-compression")
+    session.cancel()
+    with tempfile.TemporaryDirectory() as out:
+        (found,) = session.export(Path(out) / "export", ("packed",))["exports"]
+        row["opened_ms"] = _opening(Path(out) / "export" / "model.ecs")
+    session.close()
+    return {**row, **_judged(row, found)}
+
+
+def _judged(row: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    ratio, drop = row["float_bytes"] / found["file_bytes"], row["float"] - found["value"]
+    limit = LIMITS.get(row["case"])
+    kept = limit is None or (ratio >= limit["ratio"] and drop <= limit["drop"] + 1e-9)
+    return {
+        "bytes": found["file_bytes"], "ratio": ratio, "value": found["value"], "samples": found["samples"],
+        "agreement": found["agreement"], "passed": found["passed"], "kept": kept and found["passed"],
+    }  # fmt: skip
+
+
+def _file(session: Any, plan: Any) -> bytes:
+    from studio.core import registry
+    from studio.engine.exporting import describe
+    from studio.session.opening import identity
+
+    program = session.engine.program(plan)
+    description = describe(session.engine, plan, program, identity(session))
+    content: bytes = registry.find("export.targets", "packed").write(program, description, {})
+    return content
+
+
+def _opening(path: Path) -> float:
+    """Milliseconds to read, check and decode a file, and to run it once; the best of three."""
+    from studio import runtimes
+
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with runtimes.open(path):
+            times.append(1e3 * (time.perf_counter() - began))
+    return min(times)
+
+
+def _limit(case: str) -> str:
+    return f" (≥ {LIMITS[case]['ratio']:g})" if case in LIMITS else ""
+
+
+def main() -> int:
+    """Run all cases; exit 1 where a limit is missed."""
+    args = arguments(__doc__ or "").parse_args()
+    rows = []
+    for case in cases(*(NAMES[:2] if args.quick else NAMES)):
+        say(case["name"])
+        rows.append(measure(case, 500 if args.quick and case["name"] != "traffic_signs43" else None))
+    titles = ["prune", "+ share", "+ Huffman"]
+    columns = ["case", "float32 weights", *(f"{t}: bytes (ratio), top-1" for t in titles), "model.ecs", "ratio",
+               "float", "file's value", "opened in ms", "kept"]  # fmt: skip
+    lines = [
+        [r["case"], f"{r['float_bytes']:,}",
+         *(f"{s['bytes']:,} ({r['float_bytes'] / s['bytes']:.2f}x), {s['value']:.4f}" for s in r["stages"]),
+         f"{r['bytes']:,}", f"{r['ratio']:.2f}x" + _limit(r["case"]), f"{r['float']:.4f}", f"{r['value']:.4f}", f"{r['opened_ms']:.0f}", "yes" if r["kept"] else "NO"]
+        for r in rows
+    ]  # fmt: skip
+    kept = all(r["kept"] for r in rows)
+    finish(args, "Preset deep-compression without training", {"rows": rows, "kept": kept}, table(columns, lines))
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
