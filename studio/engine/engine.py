@@ -15,9 +15,10 @@ from studio.core import registry
 from studio.core.encoding import Encoding
 from studio.core.errors import DataError, PlanError, Refused
 from studio.core.graph import Graph, Layer
-from studio.core.plan import Calibration, Plan
+from studio.core.plan import Calibration, Plan, Step
 from studio.core.result import Cost, Result
 from studio.core.state import State, steps_key
+from studio.core.technique import Stage
 from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
 from studio.engine.evaluator import CHUNK, Evaluator
@@ -32,6 +33,7 @@ from studio.lowering import lower
 from studio.lowering.cost import peak_ram
 from studio.lowering.program import Program
 from studio.network.network import Network
+from studio.techniques._ranks import Spectrum
 
 Progress = Callable[[str, int, int], None]
 """`progress(title, done, total)`; called from the thread that works."""
@@ -88,6 +90,23 @@ class Engine:
         """
         with self._lock:
             return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan))
+
+    def spectrum(self, plan: Plan, layer: str) -> Spectrum:
+        """Singular values of a layer, cut by its low-rank step (by that of default settings where it has none).
+
+        Raises Refused with the reason where the layer cannot be factored.
+        """
+        with self._lock:
+            resolved = self.resolve(plan)
+            before = self._rewriter.before(Stage.FACTOR, resolved, plan.calibration)
+            step = resolved.rewrites.get(Stage.FACTOR, {}).get(layer) or Step("low_rank")
+            found, technique = before.graph.layer(layer), registry.find("techniques", "low_rank")
+            reason = technique.refuses(found, step.values)
+            if reason is not None:
+                raise Refused(reason, where=layer)
+            context = self._rewriter.context(before, plan.calibration)
+            spectrum: Spectrum = technique.spectrum(before.network, layer, step.values, context)
+            return spectrum
 
     def add_state(self, state: State) -> str:
         """Make a training result known; plans name it by the id that is returned."""

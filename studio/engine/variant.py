@@ -18,7 +18,7 @@ from studio.core.errors import PlanError
 from studio.core.graph import Graph
 from studio.core.plan import Calibration, Step
 from studio.core.state import State
-from studio.core.technique import REWRITES
+from studio.core.technique import REWRITES, Stage
 from studio.engine.encode import Encoder
 from studio.network.content import operator_key, weights_key
 from studio.network.cost import describe
@@ -105,16 +105,25 @@ class Rewriter:
     def _rewritten(
         self, before: Variant, steps: Mapping[str, Step], calibration: Calibration, kept: Mapping[str, np.ndarray]
     ) -> Variant:
-        context = RewriteContext(
+        context = self.context(before, calibration)
+        technique: Any = next(iter(steps.values())).found
+        network = technique.rewrite(before.network, {name: step.values for name, step in steps.items()}, context)
+        return variant_of(network, describe(network), self.base.graph)
+
+    def context(self, before: Variant, calibration: Calibration) -> RewriteContext:
+        """What a technique that rewrites `before` may look at."""
+        return RewriteContext(
             original=self.base.network,
             graph=before.graph,
             scores=lambda layer, criterion: self._scores(layer, criterion, calibration),
             batches=lambda: self._batches(calibration),
             remember=lambda key, compute: self._remember(f"{calibration} {key}", compute),
         )
-        technique: Any = next(iter(steps.values())).found
-        network = technique.rewrite(before.network, {name: step.values for name, step in steps.items()}, context)
-        return variant_of(network, describe(network), self.base.graph)
+
+    def before(self, stage: Stage, resolved: Resolved, calibration: Calibration) -> Variant:
+        """Return the network that the rewrites of a stage get to see."""
+        earlier = {one: steps for one, steps in resolved.rewrites.items() if one < stage}
+        return self.variant(replace(resolved, rewrites=earlier), calibration)
 
     def _remember(self, key: str, compute: Callable[[], Any]) -> Any:
         if key not in self._values:

@@ -13,7 +13,7 @@ from studio.network.network import Network, Node
 from studio.techniques._factor import Problem, composed, factors
 from studio.techniques._factored_nodes import factor_nodes, weight_of, with_factors
 from studio.techniques._input_moments import Moments, input_moments
-from studio.techniques._ranks import choose
+from studio.techniques._ranks import Spectrum, choose, spectrum_of
 from studio.techniques._rewrite import RewriteContext
 from studio.techniques.low_rank import forms_of
 
@@ -23,6 +23,12 @@ def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext
     problems = _problems(network, work, context)
     made = {name: _nodes(network.by_name[name], problems[name], work[name], context) for name in work}
     return with_factors(network, {name: nodes for name, nodes in made.items() if nodes})
+
+
+def layer_spectrum(network: Network, name: str, settings: Any, context: RewriteContext) -> Spectrum:
+    """Singular values that the settings cut on one layer, seen as the factors are: through samples where asked."""
+    problem = _problems(network, {name: settings}, context)[name]
+    return spectrum_of(problem, forms_of(problem.weight.shape, settings.form), settings.keep, settings.rule)
 
 
 def _nodes(node: Node, problem: Problem, settings: Any, context: RewriteContext) -> list[Node]:

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from studio.techniques._factor import Problem, count, error, factors
 
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What the rank slider of a layer cuts: for a plot, and for a person who looks for the knee."""
+
+    form: str
+    ranks: tuple[int, ...]  # none where the factors would hold no fewer weights and the layer stays
+    values: np.ndarray  # (n,) singular values, largest first; for Tucker those of the output channels
+    energy: np.ndarray  # (n,) share of the squares that the first 1, 2, ... hold
+
+    @property
+    def rank(self) -> int | None:
+        """Where the values are cut; None where the layer stays."""
+        return self.ranks[-1] if self.ranks else None
+
+
 Choice = tuple[str, tuple[int, ...]]
 """Form and its ranks: (r,), for Tucker (in, out)."""
+
+
+def spectrum_of(problem: Problem, forms: tuple[str, ...], keep: float, rule: str) -> Spectrum:
+    """Singular values of the form that `choose` takes, with its ranks."""
+    form, ranks = choose(problem, forms, keep, rule) or (forms[0], ())
+    values = spectrum(problem, form)
+    return Spectrum(form, ranks, values, kept_energy(values))
 
 
 def choose(problem: Problem, forms: tuple[str, ...], keep: float, rule: str) -> Choice | None:

@@ -14,6 +14,7 @@ from studio.techniques._rewrite import RewriteContext
 
 if TYPE_CHECKING:
     from studio.network.network import Network
+    from studio.techniques._ranks import Spectrum
 
 MOST_INPUTS = 8192
 """Inputs of one filter whose covariance is still held in memory, 512 MiB."""
@@ -96,6 +97,12 @@ class LowRank:
         from studio.techniques._low_rank_nodes import rewritten
 
         return rewritten(network, work, context)
+
+    def spectrum(self, network: Network, layer: str, settings: Any, context: RewriteContext) -> Spectrum:
+        """Singular values of a layer with kept energy and rank, as `rewrite` cuts them; for one it takes."""
+        from studio.techniques._low_rank_nodes import layer_spectrum
+
+        return layer_spectrum(network, layer, settings, context)
 
 
 def seen_shape(kind: str, weight_shape: Shape) -> Shape:

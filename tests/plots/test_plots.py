@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from studio.plots import histogram, importance, tradeoff
+from studio.plots import histogram, importance, singular_values, tradeoff
 from studio.plots.axes import picture, short
 from studio.plots.palette import DARK, LIGHT, Palette
 from studio.plots.tradeoff import Point, pareto
@@ -109,6 +109,28 @@ def test_importance_without_threshold_drops_nothing(axes: Axes) -> None:
     assert bars.get_facecolor()[:, 3].tolist() == [1, 1]
     painted(axes)
     plot.update(np.zeros(0))
+    painted(axes)
+
+
+def test_singular_values_behind_the_rank_are_outlines(axes: Axes) -> None:
+    values, energy = np.array([4.0, 2.0, 1.0, 1.0]), np.array([16, 20, 21, 22]) / 22
+    plot = singular_values.draw(axes, values, energy, 2)
+    bars, line, cut, text = plot.artists
+    assert [path.vertices[:, 1].max() for path in bars.get_paths()] == values.tolist()
+    assert bars.get_facecolor()[:, 3].tolist() == [1, 1, 0, 0]
+    np.testing.assert_allclose(line.get_ydata() * singular_values.MARGIN, [0, *energy])
+    assert list(cut.get_xdata()) == [2.5, 2.5]
+    assert text.get_text() == "rank 2 of 4 · 90.9 % of the energy"
+
+
+def test_singular_values_of_a_layer_that_stays_have_no_cut(axes: Axes) -> None:
+    plot = singular_values.draw(axes, np.array([0.0, 0.0]), np.ones(2))
+    bars, _, cut, text = plot.artists
+    assert not cut.get_visible()
+    assert not text.get_visible()
+    assert bars.get_facecolor()[:, 3].tolist() == [1, 1]
+    painted(axes)
+    plot.update(np.zeros(0), np.zeros(0))
     painted(axes)
 
 

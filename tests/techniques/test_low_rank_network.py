@@ -241,3 +241,26 @@ def test_factors_take_every_further_step(session: Session) -> None:
     assert found[f"{layer}/1"].width == 4  # type: ignore[attr-defined]
     assert found[f"{layer}/2"].width == 8  # type: ignore[attr-defined]
     assert engine.measure(both, 4).value > 0.5
+
+
+def test_the_spectrum_is_that_of_the_layer_and_its_step(session: Session) -> None:
+    engine = session.engine
+    layer = max(session.graph.weighted, key=lambda n: n.parameters).name
+    step = Step("low_rank", form="channel", keep=0.4, data_aware=False)
+    found = engine.spectrum(Plan().with_step(layer, step), layer)
+    weight = (
+        session.engine.network.by_name[layer].operator.state_dict()["weight"].numpy().reshape(len(found.values), -1)
+    )
+    np.testing.assert_allclose(found.values, np.linalg.svd(weight, compute_uv=False), rtol=1e-4)
+    factor = engine.variant(Plan().with_step(layer, step)).graph.layer(f"{layer}/1")
+    assert found.rank == factor.output_shape[-1 if factor.kind == "linear" else 1]
+    assert found.energy[-1] == 1.0
+    aware = engine.spectrum(Plan(), layer)
+    assert aware.values.shape[0] > 0
+    assert not np.allclose(aware.values[: len(found.values)][:3], found.values[:3])
+
+
+def test_the_spectrum_of_a_layer_that_refuses_is_refused(session: Session) -> None:
+    relu = next(layer.name for layer in session.graph.layers if layer.kind == "relu")
+    with pytest.raises(Refused, match="no weights to factor"):
+        session.engine.spectrum(Plan(), relu)
