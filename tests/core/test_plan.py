@@ -167,7 +167,7 @@ def test_settings_of_a_step_can_be_changed_but_not_in_place() -> None:
         ({"calibration": {"samples": True}}, ["samples", "True"]),
         ({"calibration": {"seed": "a"}}, ["seed", "'a'"]),
         ({"calibration": {"size": 3}}, ["calibration", "size"]),
-        ({"jobs": [{"job": "retrain"}]}, ["jobs", "retrain"]),
+        ({"jobs": [{"job": "untrain"}]}, ["jobs", "untrain", "retrain"]),
         ({"jobs": "retrain"}, ["jobs", "retrain"]),
         ({"attention": {"selector": "nothing_such"}}, ["nothing_such", "selector"]),
         ({"attention": "full"}, ["attention", "object"]),
