@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import torch
 
 from studio.core.errors import FileError
 from studio.lowering import execute
+from studio.lowering.program import Program
 from studio.runtimes._base import described, timed
 from studio.runtimes._packed.program import read
 
@@ -23,6 +25,7 @@ class PackedRunner:
     """One packed file, decoded when it is opened."""
 
     def __init__(self, path: Path) -> None:
+        began = time.perf_counter()
         try:
             packed = read(path.read_bytes())
         except FileError as error:
@@ -31,6 +34,7 @@ class PackedRunner:
             what = f"cannot be read ({error.strerror})."
             raise FileError(what, where=str(path), remedy="Check its path and rights.") from None
         self._program = packed.program
+        self._opened_ms = 1e3 * (time.perf_counter() - began)
         self.name = "packed"
         self.input_shape = self._program.tensors[self._program.inputs[0]].shape
         self.preprocess: Mapping[str, Any] | None = packed.preprocess
@@ -55,10 +59,11 @@ class PackedRunner:
             torch.set_num_threads(threads)
 
     def signature(self) -> dict[str, Any]:
-        """Inputs and outputs are the network's own, in float32."""
+        """Inputs and outputs are the network's own, in float32; and what decoding took: time here, decoded bytes."""
         layout = (self.preprocess or {}).get("layout")
         names = {"inputs": self._program.inputs, "outputs": self._program.outputs}
-        return {key: [self._described(name, layout) for name in some] for key, some in names.items()}
+        found: dict[str, Any] = {key: [self._described(n, layout) for n in some] for key, some in names.items()}
+        return found | {"decoding": {"ms": self._opened_ms, "weight_bytes": decoded_bytes(self._program)}}
 
     def _described(self, name: str, layout: str | None) -> dict[str, Any]:
         first, *rest = self._program.tensors[name].shape
@@ -82,6 +87,12 @@ class PackedRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing to close."""
+
+
+def decoded_bytes(program: Program) -> int:
+    """RAM of all decoded weights: 1 byte each where a layer computes on integers, else 4."""
+    integers = sum(op.weights.q.nbytes for op in program.operations if op.weights is not None)
+    return integers + sum(op.weight.nbytes for op in program.operations if op.weight is not None)
 
 
 def _tensor(x: np.ndarray) -> torch.Tensor:

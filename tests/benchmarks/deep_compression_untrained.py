@@ -99,7 +99,8 @@ def main() -> int:
     lines = [
         [r["case"], f"{r['float_bytes']:,}",
          *(f"{s['bytes']:,} ({r['float_bytes'] / s['bytes']:.2f}x), {s['value']:.4f}" for s in r["stages"]),
-         f"{r['bytes']:,}", f"{r['ratio']:.2f}x" + _limit(r["case"]), f"{r['float']:.4f}", f"{r['value']:.4f}", f"{r['opened_ms']:.0f}", "yes" if r["kept"] else "NO"]
+         f"{r['bytes']:,}", f"{r['ratio']:.2f}x" + _limit(r["case"]),
+         f"{r['float']:.4f}", f"{r['value']:.4f}", f"{r['opened_ms']:.0f}", "yes" if r["kept"] else "NO"]
         for r in rows
     ]  # fmt: skip
     kept = all(r["kept"] for r in rows)

@@ -102,6 +102,9 @@ def test_what_is_written_comes_back_and_computes_the_same_bits(tmp_path):
             assert y.tobytes() == expected[name][:20].numpy().tobytes()
         found = runner.tensors(x.numpy(), names)
         assert set(found) == set(names)
+        # Three layers in int8: 216 + 72 + 55 weights; the transposed convolution's 128 in float32.
+        assert runner.signature()["decoding"]["weight_bytes"] == 216 + 72 + 55 + 4 * 128
+        assert runner.signature()["outputs"][0]["shape"] == [None, 5]
         assert all((found[name] == expected[name][:20].numpy()).all() for name in names)
 
 
