@@ -14,7 +14,7 @@ from studio.core.encoding import Grid
 from studio.core.errors import ExportError
 from studio.export.targets._base import Refusal
 from studio.export.targets.onnx import TARGET
-from studio.lowering import lower
+from studio.lowering import execute, lower
 from studio.lowering.program import Operation, Program, TensorFormat, TensorInfo
 from studio.network import operators as op
 from studio.network import operators_plain as plain
@@ -34,13 +34,22 @@ def network(names=("x", "c1", "relu", "c2"), free_batch=True):
     return Network("two", nodes, names[-1:], free_batch)
 
 
-def program_of(made):
+def program_of(made, bits=8, group=None):
     weighted = [n for n in made.nodes if n.kind == "conv"]
     encodings = {}
     for node in weighted:
         weight = node.operator.weight.numpy()
-        scale = (np.abs(weight).reshape(len(weight), -1).max(1) / 127).astype(np.float32)
-        encodings[node.name] = Grid(np.rint(weight / scale.reshape(-1, 1, 1, 1)).astype(np.int8), scale, 0, 8)
+        most = max(1, 2 ** (bits - 1) - 1)
+        scale = (np.abs(weight).reshape(len(weight), -1).max(1) / most).astype(np.float32)
+        q = np.rint(weight / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
+        if group:
+            scale = (
+                np.repeat(scale[:, None], -(-weight.shape[1] // group), 1)
+                * np.float32([1, 0.5, 2])[: -(-weight.shape[1] // group)]
+            )
+        encodings[node.name] = Grid(
+            q if bits > 1 else np.where(q < 0, q, 1).astype(np.int8), scale, 0, bits, False, group
+        )
     return lower(made, encodings, {node.name: (-4.0, 4.0) for node in made.nodes})
 
 
@@ -183,3 +192,81 @@ def test_the_risk_is_of_neighbours(weights, risk):
     encoding = Grid(np.array([weights], np.int8), np.float32([1]), 0, 8)
     program = lower(made, {"fc": encoding}, {"x": (-1.0, 1.0), "fc": (-200.0, 200.0)})
     assert (TARGET.saturation_risk(program, {}) is not None) == risk
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+@pytest.mark.parametrize("container", ["int8", "uint8"])
+def test_up_to_four_bits_lie_two_to_a_byte_and_run_in_integer_kernels(bits, container):
+    made = program_of(network(), bits)
+    options = {"onnx_weights": container}
+    content = TARGET.write(made, {}, options)
+    model = onnx.load_from_string(content)
+    assert (model.ir_version, model.opset_import[0].version) == (10, 21)
+    weight = next(t for t in model.graph.initializer if t.name == "c1.weight")
+    assert weight.data_type == onnx.TensorProto.INT4
+    assert len(weight.raw_data) == 6 * 3 * 3 * 3 // 2
+    assert TARGET.differences(content, made, options) == []
+    operation = made.by_output["relu"]
+    found = TARGET.can(operation, made, options)
+    assert (found.container, found.kernel) == ("int4", "integer kernel QLinearConv")
+    # Two weights a byte, int32 biases, their scales and the weights' scales.
+    zeros = 6
+    assert found.bytes == 81 + 24 + 24 + 24 + zeros
+    assert ("stored as int4" in found.note) == (bits < 4)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_int4_weights_give_the_preview_s_integers(bits, tmp_path):
+    made = program_of(network(), bits)
+    (tmp_path / "model.onnx").write_bytes(TARGET.write(made, {}, {}))
+    x = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)
+    with OnnxRunner(tmp_path / "model.onnx") as runner:
+        found = runner.tensors(x, ["relu", "c2"])
+    expected = execute.run_program(made, torch.from_numpy(x), "onnx", keep=("relu", "c2"))
+    for name in ("relu", "c2"):
+        assert np.array_equal(found[name], expected[name].numpy())
+
+
+def test_five_bits_and_more_stay_readable_by_old_runtimes():
+    model = onnx.load_from_string(TARGET.write(program_of(network(), 5), {}, {}))
+    assert (model.ir_version, model.opset_import[0].version) == (8, 13)
+    assert next(t for t in model.graph.initializer if t.name == "c1.weight").data_type == onnx.TensorProto.INT8
+
+
+def test_reading_back_notices_an_int4_weight(program):
+    made = program_of(network(), 4)
+    model = onnx.load_from_string(TARGET.write(made, {}, {}))
+    weight = next(t for t in model.graph.initializer if t.name == "c1.weight")
+    weight.raw_data = bytes([weight.raw_data[0] ^ 1]) + weight.raw_data[1:]
+    assert "the weights of c1 are others in the file" in TARGET.differences(model.SerializeToString(), made, {})
+
+
+def test_scales_of_groups_are_stored_and_the_layer_runs_in_float(tmp_path):
+    made = program_of(network(), 4, group=2)
+    content = TARGET.write(made, {}, {})
+    assert TARGET.differences(content, made, {}) == []
+    operation = next(op for op in made.operations if op.nodes[0] == "c2")
+    assert operation.weights is None
+    found = TARGET.can(operation, made, {})
+    assert (found.container, found.kernel) == ("int4", "float kernel Conv, weights dequantized at each run")
+    (tmp_path / "model.onnx").write_bytes(content)
+    x = np.random.default_rng(0).normal(size=(4, 3, 8, 8)).astype(np.float32)
+    with OnnxRunner(tmp_path / "model.onnx") as runner:
+        (y,) = runner.run(x)
+    expected = execute.run_program(made, torch.from_numpy(x), "onnx")["c2"].numpy()
+    assert np.allclose(y, expected, atol=1e-4)
+
+
+def test_a_mean_over_axes_is_written_for_the_newer_opset(tmp_path):
+    """ReduceMean takes its axes as an input from opset 18 on."""
+    convolution = op.Conv(torch.randn(4, 3, 1, 1), None, (1, 1), (0,) * 4, (1, 1), 1)
+    nodes = [Node("x", "x", (), op.Input((1, 3, 8, 8))), Node("c1", "c1", ("x",), convolution),
+             Node("m", "m", ("c1",), plain.ReduceMean((2,), False))]  # fmt: skip
+    made = program_of(Network("mean", nodes, ["m"]), 4)
+    content = TARGET.write(made, {}, {})
+    assert TARGET.differences(content, made, {}) == []
+    (tmp_path / "model.onnx").write_bytes(content)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    with OnnxRunner(tmp_path / "model.onnx") as runner:
+        (y,) = runner.run(x)
+    assert np.allclose(y, execute.run_program(made, torch.from_numpy(x), "onnx")["m"].numpy(), atol=0.05)

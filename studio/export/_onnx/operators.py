@@ -106,8 +106,12 @@ KINDS: dict[str, Callable[[Settings], OnnxOperator]] = {
 }
 
 
-def operator(operation: Operation) -> OnnxOperator:
-    """ONNX operator of an operation without its weights."""
+def operator(operation: Operation, newer: bool = False) -> OnnxOperator:
+    """ONNX operator of an operation without its weights; `newer`: as from opset 18 on."""
+    if newer and operation.kind == "reduce_mean":
+        # The axes became an input.
+        settings = operation.settings
+        return OnnxOperator("ReduceMean", {"keepdims": int(settings["keep"])}, (_ints(*settings["axes"]),))
     if operation.kind == "gather":
         return OnnxOperator("Gather", {"axis": operation.settings["axis"]}, (operation.constants["indices"],))
     if operation.kind == "prelu":

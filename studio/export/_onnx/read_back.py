@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from studio.export._onnx.support import kernel_type
-from studio.export._onnx.weights import SHIFT, stored, weight_name
+from studio.export._onnx.weights import INT4, SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program
 from studio.runtimes.onnxruntime import kernels
 
@@ -77,7 +77,7 @@ def _weights(file: _File, operation: Operation, program: Program, container: str
         return
     if not np.array_equal(weight, expected.weight):
         yield f"the weights of {layer} are others in the file"
-    pair = file.format(name)
+    pair = file.format(f"{name}:8" if expected.weight.dtype == INT4 else name)
     if expected.scale is not None and (pair is None or not _same(pair, (expected.scale, expected.zero))):
         yield f"the weight scales of {layer} are others in the file"
     if expected.bias is not None and not _same((file.arrays.get(f"{name}:b"),), (expected.bias,)):

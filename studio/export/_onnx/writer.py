@@ -16,12 +16,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from studio.export._onnx.operators import OnnxOperator, operator
-from studio.export._onnx.weights import SHIFT, stored, weight_name
+from studio.export._onnx.weights import INT4, SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program, TensorFormat
 
 OPSET = 13
 HARD_SWISH_OPSET = 14
 IR = 8
+NEWER_OPSET, NEWER_IR = 21, 10
+"""Of INT4 and of scales for groups of inputs; files without them stay readable by old runtimes."""
 FULL = (-128, 127)
 ON_INTEGERS = ("relu", "clip", "pad")
 METADATA = "edge_studio"
@@ -45,6 +47,8 @@ class Writer:
         self.stored: dict[str, onnx.TensorProto] = {}
         self._shared: dict[bytes, str] = {}
         self._dequantized: dict[str, str] = {}
+        found = [stored(operation, program, weights) for operation in program.operations]
+        self.newer = any(one is not None and one.newer for one in found)
 
     def add(self, operation: Operation) -> None:
         """Write one operation."""
@@ -104,7 +108,7 @@ class Writer:
         if operation.kind == "linear":
             self._linear(operation, inputs[0], output)
             return
-        found = operator(operation)
+        found = operator(operation, self.newer)
         inputs = inputs + self._weights(operation)
         constants = ["" if c is None else self._store(c) for c in found.constants]
         while constants and constants[-1] == "":
@@ -132,11 +136,15 @@ class Writer:
             return []
         name = weight_name(operation, self.program)
         weight = self._store(found.weight, name)
+        if found.weight.dtype == INT4:
+            weight = f"{name}:8"
+            self._node("Cast", [name], weight, OnnxOperator("Cast", {"to": TensorProto.INT8}))
         if found.scale is not None and found.zero is not None:
             # A zero point of its own: ONNX Runtime's x64quantprecision replaces it, and fails on a shared one.
             pair = [self._store(found.scale), self._store(found.zero, f"{name}:z")]
-            made = OnnxOperator("DequantizeLinear", {"axis": found.axis} if found.scale.ndim else {})
-            self._node("DequantizeLinear", [name, *pair], f"{name}:f", made)
+            settings = {"axis": found.axis} if found.scale.ndim else {}
+            settings |= {"block_size": found.group} if found.group else {}
+            self._node("DequantizeLinear", [weight, *pair], f"{name}:f", OnnxOperator("DequantizeLinear", settings))
             weight = f"{name}:f"
         if found.bias is None:
             return [weight]
@@ -197,8 +205,10 @@ class Writer:
         outputs = [self._value(name) for name in program.outputs]
         graph = helper.make_graph(self.nodes, program.name, inputs, outputs, list(self.stored.values()))
         swish = any(node.op_type == "HardSwish" for node in self.nodes)
-        opset = helper.make_opsetid("", HARD_SWISH_OPSET if swish else OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR, producer_name="edge-studio")
+        opset = NEWER_OPSET if self.newer else HARD_SWISH_OPSET if swish else OPSET
+        ir = NEWER_IR if self.newer else IR
+        imports = [helper.make_opsetid("", opset)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=ir, producer_name="edge-studio")
         helper.set_model_props(model, {METADATA: json.dumps(description, separators=(",", ":"))})
         return model.SerializeToString()  # type: ignore[no-any-return]
 

@@ -60,15 +60,19 @@ class Target(Protocol):
         """Open a written file in its real runtime; a file without a graph is run in the program's."""
 
 
+BITS = {"int4": 4, "int8": 8, "uint8": 8, "float32": 32}
+"""Bits of a weight by container."""
+
+
 def wider(operation: Operation, container: str) -> str:
     """Note for weights of fewer bits than their container has, and for zeros stored in full; else empty."""
     weight = operation.weight if operation.weights is None else operation.weights.q
     if weight is None or not weight.size:
         return ""
     notes = []
-    planned, bits = _planned_bits(operation), 32 if container == "float32" else 8
+    planned, bits = _planned_bits(operation), BITS[container]
     if planned < bits:
-        extra = weight.size * bits // 8 - (weight.size * planned + 7) // 8
+        extra = (weight.size * bits + 7) // 8 - (weight.size * planned + 7) // 8
         notes.append(f"{planned}-bit weights are stored as {container}, {extra:,} bytes more than planned")
     zeros = float((weight == 0).mean())
     if zeros >= 0.3:

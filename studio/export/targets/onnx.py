@@ -26,7 +26,7 @@ class OnnxTarget:
     name: ClassVar[str] = "onnx"
     title: ClassVar[str] = "ONNX QDQ int8"
     file_name: ClassVar[str] = "model.onnx"
-    help: ClassVar[str] = "ONNX Runtime: uint8 activations, int8 weights per channel, int32 biases."
+    help: ClassVar[str] = "ONNX Runtime: uint8 activations, int8 or INT4 weights per channel, int32 biases."
     in_float: ClassVar[bool] = False
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
@@ -39,8 +39,7 @@ class OnnxTarget:
             return Refusal(f"ONNX Runtime computes on 8-bit activations, not on {max(f.bits for f in formats)} bits.")
         found = stored(operation, program, _container(options))
         container = "" if found is None else found.weight.dtype.name
-        arrays = operation.constants.values() if found is None else found.arrays
-        size = sum(array.nbytes for array in arrays)
+        size = sum(array.nbytes for array in operation.constants.values()) if found is None else found.bytes
         return Stored(container, size, kernel(operation, program), wider(operation, container))
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
