@@ -63,6 +63,24 @@ class Formats:
         start, factor, levels = self._roots[self._classes.root(tensor)]
         return lambda x: rounded(x, start * factor, levels)
 
+    def bias(self, layer: str, steps: Callable[[], Tensor]) -> Callable[[Tensor], Tensor] | None:
+        """Rounding of a layer's bias to integers of `s_in * s_w`, straight through; None where it stays float.
+
+        With few bits these steps are coarse. `steps()`: scales of the weights.
+        """
+        unit = next((u for u in self._units if u.main.name == layer and u.output in self._integer), None)
+        if unit is None:
+            return None
+        start, factor, _ = self._roots[self._classes.root(unit.inputs[0])]
+
+        def rounding(bias: Tensor) -> Tensor:
+            with torch.no_grad():
+                step = start * factor * steps()
+                lost = torch.round(bias / step) * step - bias
+            return bias + lost
+
+        return rounding
+
     def freeze(self, program: Program) -> None:
         """Take the scales of a program as they are: those that the export will have."""
         found = formats_by_tensor(program)

@@ -34,6 +34,9 @@ class Form(Protocol):
     def encode(self, latent: Tensor) -> Encoding:
         """Encoding that decodes to exactly `weight(latent)`."""
 
+    def steps(self) -> Tensor:
+        """Scale of the integers, (channels,) or (1,), without gradients; 1 where there are none."""
+
     def limit(self) -> None:
         """Bring what a step moved too far back."""
 
@@ -58,6 +61,9 @@ class GridForm:
             scale = self._start * self._factor
             q = self._levels.nearest(latent / spread(scale, self._grid))
         return replace(self._grid, q=q.numpy().astype(np.int8), scale=scale.numpy().copy())
+
+    def steps(self) -> Tensor:
+        return (self._start * self._factor).detach()
 
     def limit(self) -> None:
         self._factor.clamp_(NARROWEST, WIDEST)
@@ -103,6 +109,11 @@ class BookForm:
             stored = table if self._scale is None else torch.round(table / self._scale)
         centroids = stored.numpy().astype(self._book.centroids.dtype)
         return replace(self._book, indices=self._indices.numpy().astype(np.uint8), centroids=centroids)
+
+    def steps(self) -> Tensor:
+        if self._scale is None:
+            return torch.ones(1)
+        return self._scale[torch.from_numpy(self._book.block_of_channel), 0]
 
     def limit(self) -> None:
         if self._scale is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from studio.core.errors import StudioError
+from studio.core.plan import Plan
 from studio.engine.engine import Engine
 from studio.jobs import _augment
 from studio.jobs._samples import split
@@ -18,3 +19,10 @@ def common(engine: Engine, settings: TrainingSettings) -> str | None:
     except StudioError as error:
         return str(error)
     return _augment.refuses(settings, engine.network.input_shape)
+
+
+def without_grid(engine: Engine, plan: Plan) -> str | None:
+    """Reason where no layer of a plan is on a grid: there would be nothing to round."""
+    if engine.needs_ranges(plan):
+        return None
+    return "No layer of the plan is quantized or shared, so there is no rounding to train with."

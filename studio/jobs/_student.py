@@ -52,6 +52,10 @@ class Student:
     def _formats(self) -> Formats:
         made = Formats(self.variant.network, self.engine.program(self.plan))
         made.attach(self.model)
+        for name, form in self.forms.items():
+            rounding = made.bias(name, form.steps)
+            if rounding is not None:
+                self.model.biases[name] = rounding
         return made
 
     def _weight(self, name: str) -> Callable[[Tensor], Tensor]:

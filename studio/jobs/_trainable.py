@@ -17,8 +17,8 @@ class Trainable:
     """Differentiable copy of a network; the network itself stays as it was.
 
     `tensors`: trained weights by "conv1.weight", "conv1.bias". Hooks: `weights[layer]` makes the weight
-    that is used from the trained one (a mask, rounding to a grid, shared values); `outputs[node]`
-    changes what a node gives; `inputs[node, source]` what one node reads of another.
+    that is used from the trained one (a mask, rounding to a grid, shared values), `biases[layer]` the bias;
+    `outputs[node]` changes what a node gives; `inputs[node, source]` what one node reads of another.
     """
 
     def __init__(self, network: Network) -> None:
@@ -31,6 +31,7 @@ class Trainable:
         self._names = {n.name: tuple(name for name, _ in n.operator.named_parameters()) for n in network.nodes}
         self._last = {name: i for i, node in enumerate(network.nodes) for name in node.inputs}
         self.weights: dict[str, Change] = {}
+        self.biases: dict[str, Change] = {}
         self.outputs: dict[str, Change] = {}
         self.inputs: dict[tuple[str, str], Change] = {}
 
@@ -67,8 +68,9 @@ class Trainable:
 
     def _own(self, node: Node) -> dict[str, Tensor]:
         own = {name: self.tensors[f"{node.name}.{name}"] for name in self._names[node.name]}
-        if node.name in self.weights:
-            own["weight"] = self.weights[node.name](own["weight"])
+        for name, changes in (("weight", self.weights), ("bias", self.biases)):
+            if name in own and node.name in changes:
+                own[name] = changes[node.name](own[name])
         return own
 
     def _read(self, reader: str, name: str, values: Mapping[str, Tensor]) -> Tensor:

@@ -1,0 +1,77 @@
+"""The run of `quantization_aware`, and of any job whose student computes as the integer program does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from studio.core.state import State
+from studio.jobs._base import Task
+from studio.jobs._goal import Goal
+from studio.jobs._loop import Lesson, train
+from studio.jobs._resume import Keeper
+from studio.jobs._retrain import about, goal_of, loss_of, refuse
+from studio.jobs._samples import split
+from studio.jobs._student import Student
+
+
+def run(task: Task) -> State:
+    """Train with the plan's grids and formats in place; raises StudioError or Cancelled."""
+    refuse(task)
+    samples = split(task.engine, task.settings)
+    student = Student(task.engine, task.plan, quantized=True)
+    goal = goal_of(task.engine, samples)
+    curve = train(task, quantized_lesson(task, student, goal), samples, Keeper(task))
+    return student.state(about(task, goal, {"curve": curve}))
+
+
+def quantized_lesson(task: Task, student: Student, goal: Goal) -> Lesson:
+    """Lesson of a student with grids: its scales are learned until they freeze."""
+    settings = task.settings
+    freezing = Freezing(student, settings.freeze)
+    return Lesson(
+        student.tensors,
+        student.groups(settings, settings.scale_rate),
+        loss_of(student, goal),
+        lambda: goal.measure(student.model),
+        before=freezing.before,
+        after=student.limit,
+        settled=freezing.settled,
+    )
+
+
+class Freezing:
+    """Late in a run scales stop: those of tensors as lowering chooses them from what was learned.
+
+    Lowering widens some scales by a hair, so that all runtimes add alike (`studio.lowering.reconcile`);
+    from here on weights and biases see the arithmetic of the export.
+    """
+
+    def __init__(self, student: Student, share: float) -> None:
+        self._student, self._share = student, share
+
+    def before(self, step: int, steps: int) -> None:
+        """Freeze at the step at which it is time; later steps leave the scales alone."""
+        at = self._at(steps)
+        if step == at:
+            freeze(self._student)
+        for scale in self._student.scales:
+            scale.requires_grad_(step < at)
+            if step >= at:
+                scale.grad = None
+
+    def settled(self, step: int, steps: int) -> bool:
+        """True once scales are frozen."""
+        return step > self._at(steps)
+
+    def _at(self, steps: int) -> int:
+        return min(int(self._share * steps), steps - 1)
+
+
+def freeze(student: Student) -> None:
+    """Take the formats of tensors that the export of the student as it is now would have."""
+    if student.formats is None:
+        return
+    engine = student.engine
+    now: Any = replace(student.plan, state=engine.add_state(student.state({})))
+    student.formats.freeze(engine.program(now))
