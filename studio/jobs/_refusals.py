@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.core.encoding import Codebook, innermost
 from studio.core.errors import StudioError
 from studio.core.plan import Plan
 from studio.engine.engine import Engine
@@ -26,3 +27,10 @@ def without_grid(engine: Engine, plan: Plan) -> str | None:
     if engine.needs_ranges(plan):
         return None
     return "No layer of the plan is quantized or shared, so there is no rounding to train with."
+
+
+def without_shared(engine: Engine, plan: Plan) -> str | None:
+    """Reason where no layer's weights share values."""
+    if any(isinstance(innermost(one), Codebook) for one in engine.encodings(plan).values()):
+        return None
+    return "No layer of the plan shares values: there is nothing to tune."

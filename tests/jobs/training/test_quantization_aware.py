@@ -92,7 +92,7 @@ def test_scales_are_learned_until_they_freeze(engine: Engine) -> None:
     settings = {**SETTINGS, "epochs": 1}
     learned = Runner().run("quantization_aware", engine, EIGHT, **settings)
     fixed = Runner().run("quantization_aware", engine, EIGHT, scale_rate=0.0, **settings)
-    started = {name: one for name, one in engine.encodings(EIGHT).items()}
+    started = engine.encodings(EIGHT)
     for name, own in fixed.encodings.items():
         (one,) = (unpack(content) for content in own.values())
         (other,) = (unpack(content) for content in learned.encodings[name].values())
@@ -108,9 +108,8 @@ def test_scales_are_learned_until_they_freeze(engine: Engine) -> None:
 def test_a_killed_run_gives_the_same_integers(engine: Engine, at: int) -> None:
     wanted = Runner().run("quantization_aware", engine, SPARSE, **SETTINGS)
     memory = Memory(often(at))
-    for _ in range(2):
+    for stop in [killer(random.Random(at + i).randrange(1, 8)) for i in range(2)]:
         with pytest.raises(Killed):
-            stop = killer(random.Random(at).randrange(1, 8))
             Runner().run("quantization_aware", engine, SPARSE, memory, stop, **SETTINGS)
     assert Runner().run("quantization_aware", engine, SPARSE, memory, **SETTINGS).id == wanted.id
 
