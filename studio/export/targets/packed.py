@@ -27,10 +27,10 @@ class PackedTarget:
         formats = [f for f in (*operation.input_formats, operation.output_format) if f is not None]
         if any(f.bits != 8 for f in formats):
             return Refusal(f"A packed model computes on 8-bit activations, not on {max(f.bits for f in formats)} bits.")
+        kernel = f"{'integer' if operation.integer else 'float'} kernel {operation.kind}"
         weights = stored(operation)
         if weights is None:
-            return Stored("", sum(array.nbytes for array in operation.constants.values()), "moves the integers")
-        kernel = "integer kernel after decoding" if operation.integer else "float kernel on decoded weights"
+            return Stored("", sum(array.nbytes for array in operation.constants.values()), kernel)
         return Stored(_container(operation), weights.encoding.bits() // 8 + len(weights.bias), kernel)
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
