@@ -108,6 +108,11 @@ class Engine:
             spectrum: Spectrum = technique.spectrum(before.network, layer, step.values, context)
             return spectrum
 
+    def kept(self, plan: Plan) -> Mapping[str, np.ndarray]:
+        """Channels that stay under a plan's cuts, bool (channels,) by channel group; errors as of `variant`."""
+        with self._lock:
+            return self._rewriter.kept(self.resolve(plan), plan.calibration, self.state(plan))
+
     def add_state(self, state: State) -> str:
         """Make a training result known; plans name it by the id that is returned."""
         self._states[state.id] = state

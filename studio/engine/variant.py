@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KEPT_VARIANTS = 24
 KEPT_VALUES = 256
+NOTHING_KEPT: Mapping[str, np.ndarray] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,20 +106,36 @@ class Rewriter:
     def _rewritten(
         self, before: Variant, steps: Mapping[str, Step], calibration: Calibration, kept: Mapping[str, np.ndarray]
     ) -> Variant:
-        context = self.context(before, calibration)
+        context = self.context(before, calibration, kept)
         technique: Any = next(iter(steps.values())).found
         network = technique.rewrite(before.network, {name: step.values for name, step in steps.items()}, context)
         return variant_of(network, describe(network), self.base.graph)
 
-    def context(self, before: Variant, calibration: Calibration) -> RewriteContext:
-        """What a technique that rewrites `before` may look at."""
+    def context(
+        self, before: Variant, calibration: Calibration, kept: Mapping[str, np.ndarray] = NOTHING_KEPT
+    ) -> RewriteContext:
+        """What a technique that rewrites `before` may look at; `kept`: channels that training has decided."""
         return RewriteContext(
             original=self.base.network,
             graph=before.graph,
             scores=lambda layer, criterion: self._scores(layer, criterion, calibration),
             batches=lambda: self._batches(calibration),
             remember=lambda key, compute: self._remember(f"{calibration} {key}", compute),
+            kept=kept,
         )
+
+    def kept(
+        self, resolved: Resolved, calibration: Calibration, state: State | None = None
+    ) -> Mapping[str, np.ndarray]:
+        """Channels that stay under a plan's cuts, bool (channels,) by channel group: a state's, as far as it fits."""
+        if state is not None and fits(state, resolved):
+            return state.kept
+        found: dict[str, np.ndarray] = {}
+        for steps in _by_technique(resolved.rewrites.get(Stage.STRUCTURE, {})).values():
+            technique: Any = next(iter(steps.values())).found
+            work = {name: step.values for name, step in steps.items()}
+            found |= technique.kept(self.base.network, work, self.context(self.base, calibration))
+        return found
 
     def before(self, stage: Stage, resolved: Resolved, calibration: Calibration) -> Variant:
         """Return the network that the rewrites of a stage get to see."""

@@ -14,7 +14,7 @@ from studio.core.plan import Plan
 from studio.core.state import State, steps_key
 from studio.core.technique import Stage
 from studio.engine.engine import Engine
-from studio.engine.variant import fits, rewrites_key
+from studio.engine.variant import rewrites_key
 from studio.jobs._formats import Formats
 from studio.jobs._forms import BookForm, Form, form_of
 from studio.jobs._masks import Masks, until
@@ -118,10 +118,9 @@ class Student:
     def state(self, about: Mapping[str, Any]) -> State:
         """What was decided, for the plan as it is."""
         resolved = self.engine.resolve(self.plan)
-        before = self.engine.state(self.plan)
         return State(
             tensors={name: tensor.detach().numpy().copy() for name, tensor in self._stored().items()},
-            kept=before.kept if before is not None and fits(before, resolved) else {},
+            kept=self.engine.kept(self.plan),
             encodings={name: own for name in self.work if (own := self._encodings(name))},
             ranges={} if self.formats is None else self.formats.ranges(),
             made_for={"rewrites": rewrites_key(resolved)},

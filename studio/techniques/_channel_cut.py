@@ -22,10 +22,14 @@ from studio.techniques._rewrite import RewriteContext
 
 
 def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
-    """Return the network that is cut, and fitted again where the settings say so."""
-    kept = kept_channels(network, work, context)
+    """Return the network that is cut, and fitted again where the settings say so.
+
+    Channels that training has decided are cut as they are; its weights take the place of fitted ones.
+    """
+    decided = all(name in context.kept for name in work)
+    kept = {name: context.kept[name] for name in work} if decided else kept_channels(network, work, context)
     found = cut(network, kept)
-    if found is network or not any(settings.reestimate for settings in work.values()):
+    if decided or found is network or not any(settings.reestimate for settings in work.values()):
         return found
     samples = _samples(context, "fitting the weights behind a cut", "switch 'Fit again' off")
     return reestimate(network, found, remaining(network, kept), samples)

@@ -11,6 +11,8 @@ from studio.core.settings import Settings, setting
 from studio.core.technique import Stage
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from studio.network.network import Network
     from studio.techniques._rewrite import RewriteContext
 
@@ -97,6 +99,12 @@ class PruneChannels:
         from studio.techniques._channel_cut import rewritten
 
         return rewritten(network, work, context)
+
+    def kept(self, network: Network, work: Mapping[str, Any], context: RewriteContext) -> Mapping[str, np.ndarray]:
+        """Return what `rewrite` would leave, bool (channels,) by channel group; arguments and errors are its."""
+        from studio.techniques._channel_cut import kept_channels
+
+        return kept_channels(network, work, context)
 
 
 TECHNIQUE = PruneChannels()
