@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
 from studio.core.result import Cost, Result
 from studio.desktop import fonts
 from studio.desktop.gauge import Gauge, Legend, Reading, State
+from studio.desktop.network.figures import expected
 from studio.engine.score import TITLES
 
 if TYPE_CHECKING:
@@ -148,14 +149,15 @@ class BudgetBar(QWidget):
             float_share=None if before is None else place(before),
         )  # fmt: skip
         found = self._accuracy_limit(found, result.value, place)
-        return found if measured else self._accuracy_under(found, current, place)
+        return found if measured else self._accuracy_under(session, found, place)
 
-    def _accuracy_under(self, found: Reading, plan_key: str, place: Callable[[float], float]) -> Reading:
+    def _accuracy_under(self, session: Session, found: Reading, place: Callable[[float], float]) -> Reading:
         """The plan under the hand, not measured yet, beside the last one that was."""
         guess = self._estimate
-        if guess is None or guess.plan_key != plan_key or guess.value is None:
+        value = expected(session, guess) if guess is not None and guess.plan_key == session.plan.key else None
+        if value is None:
             return replace(found, under="…", under_text="measuring")
-        return replace(found, under=f"{100 * guess.value:.2f} %", under_text="estimate", under_share=place(guess.value))
+        return replace(found, under=f"{100 * value:.2f} %", under_text="estimate", under_share=place(value))
 
     def _accuracy_limit(self, found: Reading, value: float, place: Callable[[float], float]) -> Reading:
         limit = self.limits.get("accuracy")

@@ -24,9 +24,8 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.errors import ExportError, StudioError
-from studio.core.result import Result
 from studio.desktop import fonts, icons
-from studio.desktop.export_facts import FormatFacts, Line, collect
+from studio.desktop.export_facts import FormatFacts, Line, collect, preview_text, seconds_text
 from studio.desktop.export_rows import NAME_WIDTH, SIZE_WIDTH, FormatRow, ResultTable, file_rows, sentence, sign
 from studio.desktop.job import Job
 
@@ -275,7 +274,7 @@ class ExportDialog(QDialog):
         good = sum(row["passed"] for row in rows)
         seconds = time.monotonic() - self._began
         kind, verb = ("ok", "exported and checked") if good == len(rows) else ("bad", "passed: see the red rows")
-        text = f"{fonts.strong(f'{good} of {len(rows)} {verb}')} in {_seconds(seconds)}, {time.strftime('%H:%M')}"
+        text = f"{fonts.strong(f'{good} of {len(rows)} {verb}')} in {seconds_text(seconds)}, {time.strftime('%H:%M')}"
         limit = "pass: integers and scales as planned, agreement with the preview at least 99.5 %"
         self._say(Line(kind, text), limit)  # type: ignore[arg-type]
         self.results = ResultTable(manifest)
@@ -380,23 +379,7 @@ class ExportDialog(QDialog):
         super().closeEvent(event)
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
 def default_folder(session: Session) -> str:
     """Folder that is offered: beside the last one, named after the model."""
     parent = QSettings().value("export-folder", str(Path.home() / "exports"))
     return str(Path(str(parent)) / session.path.stem)
-
-
-def preview_text(session: Session) -> str:
-    """What the preview promises for the current plan."""
-    known = session.measured.get(session.plan.key)
-    result: Result | None = known.result if known else None
-    if result is None or result.value is None:
-        return "preview: not measured yet"
-    so_far = "" if result.complete else f" on {result.samples:,} of {result.total:,} so far"
-    cost = result.cost
-    size, macs = f"{cost.flash_bytes / 1024:,.0f} KiB", f"{cost.macs / 1e6:,.1f} M MACs"
-    return f"preview: {100 * result.value:.2f} %{so_far} · {size} · {macs}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.core import registry
+from studio.core.result import Result
 
 if TYPE_CHECKING:
     from studio.desktop.job import Report, Stop
@@ -139,3 +140,20 @@ def _why(rows: list[LayerFact]) -> str:
 
 def _count(n: int) -> str:
     return f"{n} layer" if n == 1 else f"{n} layers"
+
+
+def preview_text(session: Session) -> str:
+    """What the preview promises for the current plan."""
+    known = session.measured.get(session.plan.key)
+    result: Result | None = known.result if known else None
+    if result is None or result.value is None:
+        return "preview: not measured yet"
+    so_far = "" if result.complete else f" on {result.samples:,} of {result.total:,} so far"
+    cost = result.cost
+    size, macs = f"{cost.flash_bytes / 1024:,.0f} KiB", f"{cost.macs / 1e6:,.1f} M MACs"
+    return f"preview: {100 * result.value:.2f} %{so_far} · {size} · {macs}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Duration with a digit behind the point where it is short."""
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

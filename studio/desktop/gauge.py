@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import canvas, fonts, theme
@@ -68,6 +68,12 @@ class Gauge(QWidget):
     def mousePressEvent(self, event: QMouseEvent) -> None:
         self.clicked.emit()
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.clicked.emit()
+        else:
+            super().keyPressEvent(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         t, p, r = theme.tokens(), canvas.painter(self), self.reading
         whole = canvas.area(self)
@@ -102,11 +108,17 @@ class Gauge(QWidget):
         self._text(p, QRectF(x, box.top(), box.width(), 17), r.title, fonts.section(), t.text)
         self._swatch(p, t, QRectF(x + title + 12, box.top() + 4, 9, 9), r.state)
         state = QRectF(x + title + 27, box.top(), box.width() - title - 27, 17)
-        self._text(p, state, r.state_text, fonts.small(), t.text2)
+        self._text(p, state, self._state_that_fits(state.width()), fonts.small(), t.text2)
         line = QRectF(x, box.top() + 17, box.width(), 28)
         self._text(p, line, r.value, fonts.gauge(), color)
         value = QFontMetricsF(fonts.gauge()).horizontalAdvance(r.value) + 9
         self._text(p, line.adjusted(value, 3, 0, 0), r.float_text, fonts.small(), t.text2)
+
+    def _state_that_fits(self, width: float) -> str:
+        """The whole state, or the part behind its word: the square before it says the word too."""
+        text = self.reading.state_text
+        wide = QFontMetricsF(fonts.small()).horizontalAdvance(text) > width
+        return text.split(" · ", 1)[-1] if wide else text
 
     def _swatch(self, p: QPainter, t: theme.Tokens, box: QRectF, state: State) -> None:
         if state != "empty":

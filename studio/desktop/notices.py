@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QCloseEvent, QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from studio.desktop import icons
@@ -65,6 +65,7 @@ class NoticeBar(QWidget):
     def show_notice(self, notice: Notice, action: tuple[str, Any] | None = None) -> None:
         """Add a line; `action`: text of a button and what it does."""
         line = _Line(notice, action, self)
+        line.closed.connect(lambda: self._layout.removeWidget(line))
         self._layout.addWidget(line)
         lines = self.lines()
         if len(lines) > SHOWN:
@@ -88,6 +89,8 @@ class NoticeBar(QWidget):
 
 
 class _Line(QFrame):
+    closed = Signal()
+
     def __init__(self, notice: Notice, action: tuple[str, Any] | None, parent: QWidget) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -120,6 +123,10 @@ class _Line(QFrame):
         self._close = close
         close.clicked.connect(self.close)
         row.addWidget(close)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        super().closeEvent(event)
+        self.closed.emit()
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

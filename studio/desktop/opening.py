@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -105,6 +106,9 @@ class OpenDialog(QDialog):
         self.message.setObjectName("bad")
         self.message.setWordWrap(True)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
+        for button in buttons.buttons():
+            button.setIcon(QIcon())
+        buttons.button(QDialogButtonBox.StandardButton.Open).setObjectName("primary")
         buttons.accepted.connect(self._accept)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
@@ -119,6 +123,7 @@ class OpenDialog(QDialog):
         field.setPlaceholderText(hint)
         if value is not None:
             field.setText(json.dumps(value) if isinstance(value, dict) else str(value))
+            field.setCursorPosition(0)
         self.fields[name] = field
         row = QHBoxLayout()
         row.addWidget(field, 1)

@@ -164,6 +164,7 @@ def style_sheet(t: Tokens) -> str:
     QPushButton, QComboBox, QLineEdit {{ min-height: {fonts.px(24)}px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
     QAbstractSpinBox QLineEdit {{ border: 0; padding: 0 4px; min-height: 0; background: transparent; }}
+    QLineEdit[missed="true"] {{ color: {t.bad}; border-color: {t.bad}; }}
     QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
     QPushButton:hover, QComboBox:hover {{ border-color: {t.accent}; }}
     QPushButton:focus, QComboBox:focus, QLineEdit:focus {{ border: 2px solid {t.accent}; }}
@@ -190,6 +191,7 @@ def style_sheet(t: Tokens) -> str:
     QMenu::item:disabled {{ color: {t.disabled}; }}
     QMenu::separator {{ height: 1px; background: {t.line}; margin: 4px 8px; }}
     QToolButton {{ border: 1px solid transparent; border-radius: 4px; padding: 4px 7px; color: {t.text}; }}
+    QToolButton#chevron {{ padding: 2px; }}
     QToolButton#outlined {{ border: 1px solid {t.ctl}; background: {t.raised}; }}
     QToolButton#outlined:checked {{ background: {t.soft}; border-color: {t.accent}; }}
     QToolButton::menu-indicator {{ image: none; }}

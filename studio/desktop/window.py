@@ -323,7 +323,8 @@ class MainWindow(QMainWindow):
             return
         from studio.desktop.export_dialog import ExportDialog
 
-        ExportDialog(self.session, self).open()
+        frames = self.attention.source if self.session.plan.attention is not None else None
+        ExportDialog(self.session, self, frames).open()
 
     def show_netron(self) -> None:
         """Show the network file in Netron."""

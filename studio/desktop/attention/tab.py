@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 
 from studio.core import paths, registry
 from studio.core.plan import Attention, Plan
-from studio.desktop import fonts, icons
+from studio.desktop import cells, fonts, icons
 from studio.desktop.attention.bars import CostBars, ScoreBars
 from studio.desktop.attention.panel import SelectorPanel
 from studio.desktop.attention.pictures import CropView, FrameView
@@ -53,7 +53,8 @@ class AttentionTab(QWidget):
         self.setObjectName("attention-tab")
         self.session: Session | None = None
         self.frames: Frames | None = None
-        self.source: Path | None = None
+        self.source: Path | None = None  # of the frames that are open
+        self._asked: Path | None = None
         self.index = 0
         self.worker: Worker | None = None
         self.panel = SelectorPanel()
@@ -211,7 +212,7 @@ class AttentionTab(QWidget):
     def open_frames(self, path: Path) -> None:
         """Open frames beside the main thread."""
         if self.worker is not None:
-            self.source = path
+            self._asked = path
             self.worker.open(path)
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
@@ -224,7 +225,7 @@ class AttentionTab(QWidget):
             self.open_frames(Path(found))
 
     def _opened(self, frames: Frames) -> None:
-        self.frames, self.index = frames, 0
+        self.frames, self.source, self.index = frames, self._asked, 0
         self._changed(True)
 
     def step(self, by: int) -> None:
@@ -289,12 +290,8 @@ class AttentionTab(QWidget):
         self.table.setRowCount(len(rows))
         for i, row in enumerate(rows):
             for column, text in enumerate(_cells(row)):
-                item = QTableWidgetItem(text)
-                if i == 0:
-                    item.setFont(fonts.scaled(fonts.section()))
-                if column:
-                    item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                self.table.setItem(i, column, item)
+                item = cells.write(self.table, i, column, text)
+                item.setFont(fonts.scaled(fonts.body_unscaled() if i else fonts.section()))
         self.progress.setText(f"measured on {self.frames.count:,} frames" if self.frames else "")
         self.costs.show_costs(_costs(measurement.found))
 

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.core.plan import Step
-from studio.desktop import fonts
+from studio.desktop import cells, fonts
 from studio.engine.sensitivity import CASES, SensitivityRow
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class BlamePanel(QWidget):
         self.case.currentTextChanged.connect(lambda _: self._show())
         self.button = QPushButton("Measure")
         self.button.setToolTip(HELP)
-        self.button.setShortcut("Ctrl+B")
-        self.button.clicked.connect(self._measure)
+        self.button.clicked.connect(self.measure)
         self.text = QLabel()
         self.text.setObjectName("secondary")
         self.table = QTableWidget(0, len(COLUMNS))
@@ -141,16 +140,9 @@ class BlamePanel(QWidget):
 
     def _fill(self, i: int, row: SensitivityRow, spared: SensitivityRow | None) -> None:
         texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–"]
-        for column, text in enumerate(texts):
-            item = QTableWidgetItem(text)
-            item.setData(Qt.ItemDataRole.UserRole, row.layer)
-            if column:
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            if column == 1 and row.interval:
-                item.setToolTip(f"{100 * row.interval[0]:+.2f} to {100 * row.interval[1]:+.2f} points")
-            if column == 2:
-                item.setToolTip(TIPS[2])
-            self.table.setItem(i, column, item)
+        spread = f"{_points(row.interval[0])} to {_points(row.interval[1])}" if row.interval else ""
+        for column, (text, tip) in enumerate(zip(texts, ("", spread, TIPS[2]), strict=True)):
+            cells.write(self.table, i, column, text, tip).setData(Qt.ItemDataRole.UserRole, row.layer)
         self._offer(i, row)
 
     def _offer(self, i: int, row: SensitivityRow) -> None:
@@ -168,8 +160,9 @@ class BlamePanel(QWidget):
         button.clicked.connect(lambda _=False: self.cured.emit(row.layer, found.step))
         self.table.setCellWidget(i, 3, button)
 
-    def _measure(self) -> None:
-        if self._session is not None:
+    def measure(self) -> None:
+        """Measure every layer's share, in the background; what is known stays."""
+        if self._session is not None and self.button.isEnabled():
             self._session.measure_blame()
 
     def _pick(self) -> None:

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QWidget
 from studio.desktop import canvas, theme
 from studio.desktop.theme import fonts
 
-LEFT, BOTTOM, TOP = 38, 22, 8
+LEFT, BOTTOM, TOP = 44, 22, 8
 SHADES = 64
 """Colours of a ramp between its stops."""
 

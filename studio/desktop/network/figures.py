@@ -10,6 +10,7 @@ from studio.core.graph import Layer
 from studio.core.technique import Stage
 
 if TYPE_CHECKING:
+    from studio.core.result import Result
     from studio.engine.sensitivity import SensitivityTable
     from studio.session import Session
 
@@ -56,6 +57,17 @@ def plain_row(layer: Layer) -> LayerRow:
     """Figures that need no computing: what the table shows at once."""
     kind = layer.detail.split(" · ")[0].split(", ")[0]
     return LayerRow(layer.name, kind, layer.parameters, layer.macs, 4 * layer.parameters, None, None, None, None)
+
+
+def expected(session: Session, guess: Result) -> float | None:
+    """Metric that an estimate expects, 0..1: its difference, from the float model as measured on the most samples.
+
+    The table of shares comes from few samples; their own float value is no better than that.
+    """
+    known = session.float_result
+    if guess.delta is None or known is None or known.value is None:
+        return guess.value
+    return min(1.0, max(0.0, known.value + guess.delta))
 
 
 def points_lost(session: Session, name: str) -> float | None:

@@ -44,5 +44,8 @@ class GraphHeader(QWidget):
 
     def _title(self, p: QPainter, x: float, width: float, text: str, right: bool = False) -> None:
         side = Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft
+        if right:  # a zoomed out column may be narrower than its title, which then reaches to the left
+            wide = max(width, p.fontMetrics().horizontalAdvance(text) + 2.0)
+            x, width = x + width - wide, wide
         shown = p.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, int(width))
         p.drawText(QRectF(x, 0, width, self.height()), side | Qt.AlignmentFlag.AlignVCenter, shown)

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -71,6 +72,9 @@ class Inspector(QScrollArea):
     def rescale(self) -> None:
         """Take room for the current size of type."""
         self.setMinimumWidth(fonts.px(392))
+        widest = max((card.check.sizeHint().width() for card in self.cards.values()), default=0)
+        for card in self.cards.values():
+            card.check.setMinimumWidth(widest)
 
     def retint(self) -> None:
         """Draw the icons in the colours of the theme."""
@@ -82,6 +86,7 @@ class Inspector(QScrollArea):
         self._arrows: dict[str, QToolButton] = {}
         self.title = QLabel()
         self.title.setObjectName("page-title")
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         row.addWidget(self.title, 1)
         for arrow, by, text in (
@@ -120,6 +125,8 @@ class Inspector(QScrollArea):
             found = registry.find("criteria", name)
             self.criterion.addItem(found.title, name)
             self.criterion.setItemData(self.criterion.count() - 1, found.help, Qt.ItemDataRole.ToolTipRole)
+        self.criterion.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.criterion.setMinimumContentsLength(8)
         self.criterion.setCurrentIndex(self.criterion.findData("l1"))
         self.criterion.activated.connect(lambda _: self._show_importance())
         self.importance_title = _section("Importance")
@@ -198,7 +205,7 @@ class Inspector(QScrollArea):
         layer = self._session.graph.layer(self._current)
         others = len(self._names) - 1
         self.title.setText(layer.name + (f"  and {others} more" if others > 0 else ""))
-        self.title.setToolTip(layer.source)
+        self.title.setToolTip(f"{layer.name}\n{layer.source}")
         shape = "×".join(map(str, layer.output_shape[1:]))
         self.detail.setText(f"{layer.detail} · {shape}")
         self._charts.setVisible(layer.weighted)
@@ -292,6 +299,7 @@ class Inspector(QScrollArea):
 
 def _section(text: str) -> QLabel:
     label = QLabel(text)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     label.setObjectName("section")
     return label
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QResizeEvent, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QColor, QPainter, QResizeEvent, QStandardItemModel
 from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QTableView, QWidget
 
 from studio.desktop import fonts, theme
@@ -72,14 +72,20 @@ class LayerModel(QStandardItemModel):
     def _fill(self, i: int, columns: Iterable[int]) -> None:
         values = self.rows[i].values()
         for column in columns:
-            value, item = values[column], QStandardItem(_text(column, values[column]))
-            item.setData(value if value is not None else -math.inf, SORT_ROLE)
-            if column in self._tops and value is not None:
-                item.setData(float(value) / self._tops[column] if self._tops[column] else 0.0, SHARE_ROLE)
-            if column >= 2:
-                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            item.setEditable(False)
-            self.setItem(i, column, item)
+            self.setItemData(self.index(i, column), self._roles(column, values[column]))
+
+    def _roles(self, column: int, value: Any) -> dict[int, Any]:
+        """What a cell holds. Values, not items: items replaced from Python have crashed Qt when rows went away."""
+        side = Qt.AlignmentFlag.AlignRight if column >= 2 else Qt.AlignmentFlag.AlignLeft
+        share = None
+        if column in self._tops and value is not None:
+            share = float(value) / self._tops[column] if self._tops[column] else 0.0
+        return {
+            Qt.ItemDataRole.DisplayRole: _text(column, value),
+            Qt.ItemDataRole.TextAlignmentRole: (side | Qt.AlignmentFlag.AlignVCenter).value,
+            SORT_ROLE: value if value is not None else -math.inf,
+            SHARE_ROLE: share,
+        }
 
 
 def _text(column: int, value: Any) -> str:
@@ -131,6 +137,7 @@ class LayerTable(QTableView):
         self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
         self.setAlternatingRowColors(True)
         self.setShowGrid(False)
+        self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
         self.setItemDelegate(BarDelegate(self))
         self.verticalHeader().hide()
         header = self.horizontalHeader()

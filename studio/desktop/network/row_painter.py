@@ -16,7 +16,7 @@ from studio.desktop.network.thumbnails import Thumbnail, Thumbnails
 from studio.desktop.theme import Tokens, fonts
 
 LEAST = {"name": 196.0, "output": 104.0, "weights": 84.0, "importance": 100.0, "techniques": 96.0, "size": 92.0}
-"""Least width of each column; importance, then weights are left out where there is no room."""
+"""Least width of each column; importance, weights, techniques, then output are left out where there is no room."""
 GROWTH = (("techniques", 84.0), ("name", 60.0), ("importance", 90.0), ("weights", 50.0))
 """What columns take of the room that is left, one after the other; the rest is given to techniques."""
 EDGE = 16.0
@@ -32,10 +32,12 @@ SHOWN_POINTS = 1.0
 def columns(width: float) -> dict[str, tuple[float, float]]:
     """Left edge and width of every column of a card of this width."""
     widths = dict(LEAST)
-    for name in ("importance", "weights", "techniques"):
+    for name in ("importance", "weights", "techniques", "output"):
         if sum(widths.values()) + EDGE > width:
             del widths[name]
-    left = max(0.0, width - EDGE - sum(widths.values()))
+    left = width - EDGE - sum(widths.values())
+    if left < 0:
+        widths["name"], left = max(40.0, widths["name"] + left), 0.0
     for name, most in GROWTH:
         if name in widths:
             grown = min(left, most)
@@ -227,7 +229,10 @@ class RowPainter:
     def _chips(self, p: QPainter, row: Row, rect: QRectF, place: tuple[float, float]) -> None:
         x, w = rect.left() + place[0], place[1]
         end = x + w
-        for chip in self.model.chips(row):
+        chips = self.model.chips(row)
+        if not chips:
+            self._text(p, QRectF(x, rect.top(), w, rect.height()), "float", fonts.small(), self.t.text3)
+        for chip in chips:
             width = QFontMetricsF(fonts.chip()).horizontalAdvance(chip.text) + 22
             if x + width > end:
                 self._text(p, QRectF(x, rect.top(), 20, rect.height()), "…", fonts.chip(), self.t.text2)

@@ -33,7 +33,7 @@ class SettingSlider(QWidget):
         self._fill_box(low, high)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(8)
+        layout.setSpacing(6)
         layout.addWidget(self.slider, 1)
         layout.addWidget(self.box)
         self.slider.valueChanged.connect(self._slid)
@@ -60,7 +60,7 @@ class SettingSlider(QWidget):
         widest = max(metrics.horizontalAdvance(f"{_written(end)}{self.box.suffix()}") for end in ends)
         self.box.setFixedWidth(max(fonts.px(62), widest + fonts.px(16)))
         self.box.setMinimumHeight(fonts.px(26))
-        self.slider.setMinimumWidth(fonts.px(56))
+        self.slider.setMinimumWidth(fonts.px(40))
 
     def value(self) -> int | float:
         """Value of the slider in the setting's own unit."""

@@ -81,11 +81,11 @@ class NetworkTab(QWidget):
         grid.addWidget(self.minimap, 0, 0, 1, 3)
         self._zoom_label = QLabel("100 %")
         self._zoom_label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        fit = _button("Fit all", "Show the whole network (Ctrl+0)", "Ctrl+0", self.graph.fit)
+        fit = _button("Fit all", "Show the whole network (Ctrl+0)", self.graph.fit)
         grid.addWidget(fit, 1, 0, 1, 3)
-        grid.addWidget(_tool("−", "Zoom out (Ctrl+−)", "Ctrl+-", lambda: self.graph.step_zoom(-1)), 2, 0)
+        grid.addWidget(_tool("−", "Zoom out (Ctrl+−)", lambda: self.graph.step_zoom(-1)), 2, 0)
         grid.addWidget(self._zoom_label, 2, 1)
-        grid.addWidget(_tool("+", "Zoom in (Ctrl++)", "Ctrl++", lambda: self.graph.step_zoom(1)), 2, 2)
+        grid.addWidget(_tool("+", "Zoom in (Ctrl++)", lambda: self.graph.step_zoom(1)), 2, 2)
         row.addWidget(side)
         lists = QTabWidget()
         lists.setDocumentMode(True)
@@ -140,8 +140,14 @@ class NetworkTab(QWidget):
         self.blame.cured.connect(self._cure)
         self.tradeoff.picked.connect(self._back_to)
         self.search.textChanged.connect(self._search)
-        self.search.returnPressed.connect(self.graph.setFocus)
-        for keys, act in (("Ctrl+F", self._focus_search), ("M", self.toggle_minimap), ("Escape", self._deselect)):
+        self.search.returnPressed.connect(self._search_next)
+        # Not on the buttons: those of a hidden panel would not hear their keys.
+        for keys, act in (
+            ("Ctrl+F", self._focus_search), ("M", self.toggle_minimap), ("Escape", self._deselect),
+            ("Ctrl+B", self.measure_blame), ("Ctrl+0", self.graph.fit),
+            ("Ctrl++", lambda: self.graph.step_zoom(1)), ("Ctrl+=", lambda: self.graph.step_zoom(1)),
+            ("Ctrl+-", lambda: self.graph.step_zoom(-1)),
+        ):  # fmt: skip
             shortcut = QShortcut(QKeySequence(keys), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
@@ -215,6 +221,11 @@ class NetworkTab(QWidget):
         """Show or hide the minimap."""
         self._side.setVisible(not self._side.isVisible())
 
+    def measure_blame(self) -> None:
+        """Show the list of blame and measure it."""
+        self.lists.setCurrentWidget(self.blame)
+        self.blame.measure()
+
     # -- what the user does -----------------------------------------------------------------------
 
     def _selected(self, names: list[str], current: str) -> None:
@@ -254,9 +265,25 @@ class NetworkTab(QWidget):
         self.search.selectAll()
 
     def _search(self, text: str) -> None:
-        found = self.graph.model.search(text) if self.graph.model and text.strip() else []
+        found = self._found()
+        missed = bool(text.strip()) and not found
+        self.search.setProperty("missed", missed)
+        self.search.style().polish(self.search)
+        self.search.setToolTip("No layer of that name" if missed else "Return goes on to the next, Escape back")
         if found:
             self.graph.select(found[:1], found[0])
+
+    def _found(self) -> list[str]:
+        text = self.search.text()
+        return self.graph.model.search(text) if self.graph.model and text.strip() else []
+
+    def _search_next(self) -> None:
+        """Go to the match behind the current one."""
+        found = self._found()
+        current = self.graph.model.current if self.graph.model else None
+        if found:
+            name = found[(found.index(current) + 1) % len(found)] if current in found else found[0]
+            self.graph.select([name], name)
 
     def _deselect(self) -> None:
         if self.search.hasFocus():
@@ -273,19 +300,17 @@ def changed_layers(session: Session, old: Plan, new: Plan) -> list[str]:
     return [name for name in names if before.steps.get(name) != after.steps.get(name)]
 
 
-def _button(text: str, tip: str, keys: str, act: object) -> QPushButton:
+def _button(text: str, tip: str, act: object) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
-    button.setShortcut(keys)
     button.clicked.connect(act)
     return button
 
 
-def _tool(text: str, tip: str, keys: str, act: object) -> QToolButton:
+def _tool(text: str, tip: str, act: object) -> QToolButton:
     button = QToolButton()
     button.setText(text)
     button.setToolTip(tip)
     button.setAccessibleName(tip)
-    button.setShortcut(keys)
     button.clicked.connect(act)
     return button

@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFormLayout, QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from studio.core import registry
 from studio.core.plan import Step
@@ -39,6 +39,7 @@ class TechniqueCard(QFrame):
         self.effect = QLabel()
         self.effect.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.more = QToolButton()
+        self.more.setObjectName("chevron")
         self.more.setAutoRaise(True)
         self.more.setToolTip("More settings")
         self.more.setCheckable(True)
@@ -56,7 +57,6 @@ class TechniqueCard(QFrame):
 
     def rescale(self) -> None:
         """Take room for the current size of type."""
-        self.check.setMinimumWidth(fonts.px(92))
         self.effect.setMinimumWidth(fonts.px(64))
 
     def retint(self) -> None:
@@ -67,11 +67,11 @@ class TechniqueCard(QFrame):
     def _build(self) -> None:
         main = strength_of(self.found.settings)
         top = QHBoxLayout()
-        top.setSpacing(6)
+        top.setSpacing(4)
         top.addWidget(self.check)
         self.details = QWidget()
-        grid = QGridLayout(self.details)
-        grid.setContentsMargins(22, 0, 4, 2)
+        form = QFormLayout(self.details)
+        form.setContentsMargins(22, 0, 4, 2)
         others = 0
         for setting in declared(self.found.settings):
             made = control(setting)
@@ -80,13 +80,19 @@ class TechniqueCard(QFrame):
             if main is not None and setting.name == main.name:
                 top.addWidget(made, 1)
             else:
-                grid.addWidget(made, others // 2, others % 2)
                 others += 1
+                if isinstance(made, SettingSlider):
+                    form.addRow(setting.title, made)
+                else:
+                    form.addRow(made)
         if main is None:
             top.addStretch(1)
         top.addWidget(self.reason, 1)
         top.addWidget(self.effect)
         top.addWidget(self.more)
+        kept = self.more.sizePolicy()
+        kept.setRetainSizeWhenHidden(True)  # so that numbers of all cards stand in one column
+        self.more.setSizePolicy(kept)
         self.more.setVisible(others > 0)
         self.details.hide()
         self.reason.hide()

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from studio.core.result import Result
 from studio.desktop import canvas, theme
+from studio.desktop.network.figures import expected
 from studio.desktop.theme import fonts
 from studio.session.events import Measured
 
@@ -93,8 +94,10 @@ class TradeoffPlot(QWidget):
                 flash = measured.result.cost.flash_bytes
                 dots.append(Dot(measured, flash, value, "now" if key == now else "past"))
         guess = self._estimate
-        if guess is not None and guess.value is not None and guess.plan_key not in self._session.measured:
-            dots.append(Dot(None, guess.cost.flash_bytes, guess.value, "estimate"))
+        if guess is not None and guess.plan_key == now and guess.plan_key not in self._session.measured:
+            value = expected(self._session, guess)
+            if value is not None:
+                dots.append(Dot(None, guess.cost.flash_bytes, value, "estimate"))
         return dots
 
     # -- scales -----------------------------------------------------------------------------------
