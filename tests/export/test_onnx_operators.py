@@ -289,7 +289,9 @@ def test_weights_of_a_float_layer_are_stored_as_integers(kind, bits, tmp_path):
     assert said.container == ("int4" if bits == 4 else "int8")
     assert said.kernel.endswith(", weights dequantized at each run")
     assert said.note == ""
-    again = written.arrays["n1.weight"].astype(np.float32) * encodings["n1"].scale.reshape(-1, *[1] * (operation.weight.ndim - 1))
+    again = written.arrays["n1.weight"].astype(np.float32) * encodings["n1"].scale.reshape(
+        -1, *[1] * (operation.weight.ndim - 1)
+    )
     assert np.array_equal(again, operation.weight)
 
 

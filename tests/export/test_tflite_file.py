@@ -167,9 +167,10 @@ def test_the_file_holds_what_can_said(case):
             continue
         layer = operation.nodes[0]
         kernel, bias = tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]
-        stored = {"int8": schema.TensorType.INT8, "float32": schema.TensorType.FLOAT32}
+        types = schema.TensorType
+        stored = {"int4": types.INT4, "int8": types.INT8, "float32": types.FLOAT32}
         assert kernel.type == stored[answer.container]
-        scales = 4 * len(operation.weights.scale) if operation.weights is not None else 0
+        scales = 4 * len(operation.weights.scale) if operation.weights is not None else 0  # INT4 has one a channel
         assert answer.bytes == sum(len(model.buffers[t.buffer].data) for t in (kernel, bias)) + scales
         assert answer.kernel.split()[-1] in kinds
         assert answer.kernel.startswith("integer" if operation.integer else "float")
@@ -177,10 +178,25 @@ def test_the_file_holds_what_can_said(case):
 
 def test_fewer_bits_are_noted_with_their_bytes():
     p = program(network(), bits=4)
-    size = p.by_output["fc"].weights.q.size
-    assert f"{size // 2:,} bytes more" in TARGET.can(p.by_output["fc"], p).note
+    size = p.by_output["relu"].weights.q.size
+    assert f"{size // 2:,} bytes more" in TARGET.can(p.by_output["relu"], p).note
+    assert TARGET.can(p.by_output["fc"], p).note == ""  # FULLY_CONNECTED takes INT4
+    three = program(network(), bits=3)
+    size = three.by_output["fc"].weights.q.size
+    assert f"stored as int4, {size // 8:,} bytes more" in TARGET.can(three.by_output["fc"], three).note
     eight = program(network())
     assert TARGET.can(eight.by_output["fc"], eight).note == ""
+
+
+def test_reading_back_notices_an_int4_weight():
+    p = program(network(), bits=4)
+    content = written(p)
+    assert TARGET.differences(content, p, {}) == []
+    model, _, _, tensors = parsed(content)
+    whole = bytearray(content)
+    place = content.index(bytes(bytearray(model.buffers[tensors["fc.weight"].buffer].data)))
+    whole[place] ^= 1
+    assert "fc has other weights in the file" in TARGET.differences(bytes(whole), p, {})
 
 
 REFUSED = {

@@ -8,6 +8,7 @@ import torch
 
 from studio.core.encoding import Grid
 from studio.export._tflite.write import write
+from studio.export.targets.tflite import TARGET
 from studio.lowering import execute, lower
 from studio.network import operators as op
 from studio.network import operators_plain as plain
@@ -47,14 +48,14 @@ class Built:
         return Network("built", self.nodes, outputs or (self.nodes[-1].name,))
 
 
-def encode(operator):
-    weight = operator.weight.numpy()
-    scale = (np.abs(weight).reshape(len(weight), -1).max(1) / 127).astype(np.float32)
-    q = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).clip(-127, 127).astype(np.int8)
-    return Grid(q, scale, 0, 8)
+def encode(operator, bits=8):
+    weight, most = operator.weight.numpy(), 2 ** (bits - 1) - 1
+    scale = (np.abs(weight).reshape(len(weight), -1).max(1) / most).astype(np.float32)
+    q = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).clip(-most, most).astype(np.int8)
+    return Grid(q, scale, 0, bits)
 
 
-def lowered(network, left_float=(), samples=SAMPLES):
+def lowered(network, left_float=(), samples=SAMPLES, bits=8):
     """Program with int8 weights and ranges of the samples, and the samples."""
     made = torch.Generator().manual_seed(7)
     x = torch.randn((samples, *network.input_shape[1:]), generator=made)
@@ -63,7 +64,7 @@ def lowered(network, left_float=(), samples=SAMPLES):
         (x,), visit=lambda n, v: ranges.__setitem__(n.name, (min(0.0, float(v.min())), max(0.0, float(v.max()))))
     )
     weighted = [n for n in network.nodes if n.kind in ("conv", "linear") and n.name not in left_float]
-    return lower(network, {n.name: encode(n.operator) for n in weighted}, ranges), x
+    return lower(network, {n.name: encode(n.operator, bits) for n in weighted}, ranges), x
 
 
 def run(program, x, folder):
@@ -76,9 +77,9 @@ def run(program, x, folder):
         return runner.run(x.numpy()), runner.tensors(x.numpy(), names), ours
 
 
-def assert_equal(network, folder, views=0):
+def assert_equal(network, folder, views=0, bits=8):
     """All integer tensors that the file has are bit-equal; `views`: how many reshapes need none of their own."""
-    program, x = lowered(network)
+    program, x = lowered(network, bits=bits)
     outputs, theirs, ours = run(program, x, folder)
     integers = [name for name, value in ours.items() if value.dtype == torch.int8]
     assert len(theirs) >= len(integers) - views
@@ -379,3 +380,44 @@ def test_layers_left_in_float(tmp_path):
     assert np.abs(theirs[names[1]].astype(int) - ours[names[1]].numpy()).max() <= 1
     wanted = ours[program.outputs[0]].numpy()
     assert np.abs(outputs[0] - wanted).max() <= 0.02 * np.abs(wanted).max()
+
+
+def pointwise(into, shape=(5, 6), **settings):
+    b = Built(into, *shape)
+    b.conv(8, into=into, kernel=(1,) * len(shape), **settings)
+    b.add(plain.Relu())
+    return b.network()
+
+
+FOURS = {
+    "1x1": (lambda: pointwise(12), "int4"),
+    "1x1, 1d": (lambda: pointwise(12, (7,)), "int4"),
+    "1x1, many channels": (lambda: pointwise(130, (3, 3)), "int4"),
+    "1x1, an odd number of inputs": (lambda: pointwise(11), "int8"),
+    "1x1, stride 2": (lambda: pointwise(12, stride=(2, 2)), "int8"),
+    "1x1, padded": (lambda: pointwise(12, pads=(1, 0, 0, 1)), "int8"),
+    "1x1, groups": (lambda: pointwise(12, groups=2), "int8"),
+    "3x3": (lambda: convolution(kernel=(3, 3)).network(), "int8"),
+    "depthwise": (lambda: convolution(out=4, groups=4, kernel=(3, 3)).network(), "int8"),
+}
+
+
+@pytest.mark.parametrize("case", FOURS)
+def test_four_bits_are_stored_as_int4_where_that_is_exact(case, tmp_path):
+    made, container = FOURS[case]
+    program, _ = lowered(made(), bits=4)
+    said = TARGET.can(next(o for o in program.operations if o.weights is not None), program)
+    assert said.container == container
+    assert said.kernel.endswith("FULLY_CONNECTED") == (container == "int4")
+    assert_equal(made(), tmp_path, bits=4)
+
+
+@pytest.mark.parametrize("inputs", [64, 63, 1000])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_linear_layers_of_few_bits(inputs, bits, tmp_path):
+    b = Built(inputs)
+    b.linear(inputs, 10)
+    assert_equal(b.network(), tmp_path, bits=bits)
+    program, _ = lowered(b.network(), bits=bits)
+    said = TARGET.can(next(o for o in program.operations if o.weights is not None), program)
+    assert said.container == ("int8" if inputs % 2 else "int4")

@@ -9,6 +9,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from studio.core.packing import pack_integers
+
 ALIGNMENT = 16
 """The schema's `force_align` of buffers, which the generated Python code leaves out."""
 _TYPES = {
@@ -84,16 +86,21 @@ class ModelFile:
         return self.tensor(name, shape, pair)
 
     def constant(
-        self, name: str, value: np.ndarray, scale: np.ndarray | None = None, zero_point: int = 0, axis: int = 0
-    ) -> int:
-        """Add a tensor with content; equal ones without a scale are stored once."""
+        self, name: str, value: np.ndarray, scale: np.ndarray | None = None, zero_point: int = 0, axis: int = 0,
+        four: bool = False,
+    ) -> int:  # fmt: skip
+        """Add a tensor with content; equal ones without a scale are stored once. `four`: INT4, two to a byte."""
         key = (value.dtype.str, value.shape, value.tobytes())
         if scale is None and key in self._known:
             return self._known[key]
         buffer = _Buffer()
         buffer.data = np.ascontiguousarray(value)
+        if four:
+            buffer.data = np.frombuffer(pack_integers(value.reshape(-1), 4), np.uint8)
         self._buffers.append(buffer)
         index = self._add(name, value.shape, value.dtype, len(self._buffers) - 1, scale, zero_point, axis)
+        if four:
+            self._graph.tensors[index].type = schema.TensorType.INT4
         if scale is None:
             self._known[key] = index
         return index

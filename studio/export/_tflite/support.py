@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from studio.export._tflite import moving
 from studio.lowering.program import Operation, Program
 
@@ -24,6 +28,29 @@ def refusal(operation: Operation, program: Program) -> str | None:
     return check(operation, program) if check else None
 
 
+def container(operation: Operation, program: Program) -> str:
+    """How weights lie in the file: "int4", "int8", "float32", "" without any.
+
+    LiteRT runs int4 weights in its default integer arithmetic (XNNPACK) in FULLY_CONNECTED with an even number of
+    inputs only; in other operators, or for an odd number, it takes kernels that round otherwise.
+    """
+    if operation.weights is None:
+        return "float32" if operation.weight is not None else ""
+    q = operation.weights.q
+    small = operation.weights.width <= 4 and q.size > 0 and int(np.abs(q.astype(np.int16)).max()) <= 7
+    dense = operation.kind == "linear" or pointwise(operation)
+    return "int4" if small and dense and math.prod(q.shape[1:]) % 2 == 0 else "int8"
+
+
+def pointwise(operation: Operation) -> bool:
+    """True for a convolution that is a linear layer at every place: 1x1, stride 1, no padding, one group."""
+    if operation.kind != "conv" or operation.weights is None:
+        return False
+    settings = operation.settings
+    plain = set(settings["stride"]) == {1} and not any(settings["pads"]) and settings["groups"] == 1
+    return plain and set(operation.weights.q.shape[2:]) == {1}
+
+
 def kernel(operation: Operation, program: Program) -> str:
     """What runs an operation: "integer kernel CONV_2D"."""
     if operation.kind in ("quantize", "dequantize", "requantize"):
@@ -35,6 +62,8 @@ def kernel(operation: Operation, program: Program) -> str:
 
 def _name(operation: Operation, program: Program) -> str:
     settings = operation.settings
+    if container(operation, program) == "int4":
+        return "FULLY_CONNECTED"
     if operation.kind == "conv" and program.tensors[operation.inputs[0]].shape[1] == settings["groups"] > 1:
         return "DEPTHWISE_CONV_2D"
     if operation.kind == "resize":

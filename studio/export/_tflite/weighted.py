@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from studio.export._tflite import activation
+from studio.export._tflite import activation, support
 from studio.export._tflite import layout as lay
 from studio.export._tflite.windows import geometry, pad
 from studio.export._tflite.writer import Writer
@@ -14,9 +14,19 @@ from studio.lowering.program import IntegerWeights, Operation
 
 
 def conv(writer: Writer, operation: Operation) -> None:
-    """Write CONV_2D, or DEPTHWISE_CONV_2D where every input channel is a group of its own; 1d with height 1."""
+    """Write CONV_2D, or DEPTHWISE_CONV_2D where every input channel is a group of its own; 1d with height 1.
+
+    A 1x1 convolution with INT4 weights is FULLY_CONNECTED at every place.
+    """
     shape = writer.shape(operation.inputs[0])
     axes = lay.channels_last(len(shape))
+    if support.container(operation, writer.program) == "int4":
+        inputs = [
+            writer.take(operation.inputs[0], axes),
+            *_parameters(writer, operation, _weight(operation).reshape(len(_weight(operation)), -1), 0),
+        ]
+        _emit(writer, operation, "FULLY_CONNECTED", inputs, axes, 12, "FullyConnectedOptions", {"keepNumDims": True})
+        return
     place = geometry(operation, shape, writer.shape(operation.output))
     source = pad(writer, operation, writer.take(operation.inputs[0], axes), place)
     groups = int(operation.settings["groups"])
@@ -50,7 +60,8 @@ def linear(writer: Writer, operation: Operation) -> None:
     else:
         source = writer.take(name, tuple(range(len(shape))))
     inputs = [source, *_parameters(writer, operation, weight, 0)]
-    several = operation.weights is not None and len(_scales(operation.weights)) > 1
+    four = support.container(operation, writer.program) == "int4"
+    several = operation.weights is not None and (four or len(_scales(operation.weights)) > 1)
     version = 12 if several else 4 if operation.weights is not None else 5 if len(shape) > 2 else 1
     axes = tuple(range(len(shape)))
     settings = {"keepNumDims": len(shape) > 2}
@@ -130,7 +141,8 @@ def _parameters(writer: Writer, operation: Operation, weight: np.ndarray, axis: 
         return [writer.file.constant(f"{layer}.weight", weight), writer.file.constant(f"{layer}.bias", bias)]
     source = operation.input_formats[0]
     assert source is not None
-    scales = _scales(operation.weights)
-    kernel = writer.file.constant(f"{layer}.weight", weight, scales, axis=axis)
+    four = support.container(operation, writer.program) == "int4"
+    scales = operation.weights.scale if four else _scales(operation.weights)
+    kernel = writer.file.constant(f"{layer}.weight", weight, scales, axis=axis, four=four)
     product = np.float32(source.scale) * scales
     return [kernel, writer.file.constant(f"{layer}.bias", operation.weights.bias.astype(np.int32), product)]

@@ -30,9 +30,11 @@ class TfliteTarget:
         reason = support.refusal(operation, program)
         if reason is not None:
             return Refusal(reason)
-        container = "int8" if operation.weights is not None else "float32" if operation.weight is not None else ""
-        kernel = support.kernel(operation, program)
-        return Stored(container, weight_bytes(operation), kernel, wider(operation, container))
+        container = support.container(operation, program)
+        size = weight_bytes(operation)
+        if container == "int4" and operation.weights is not None:
+            size -= operation.weights.q.size // 2
+        return Stored(container, size, support.kernel(operation, program), wider(operation, container))
 
     def write(self, program: Program, description: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
         """Return the whole file."""
