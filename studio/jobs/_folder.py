@@ -56,10 +56,8 @@ class Outcome:
 
 
 def jobs_folder() -> Path:
-    """Folder of all jobs of this user."""
-    folder = paths.user_folder() / "jobs"
-    folder.mkdir(exist_ok=True)
-    return folder
+    """Folder of all jobs of this user; raises FileError where it cannot be made."""
+    return paths.user_folder("jobs")
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from studio.core import paths
+from studio.core import paths, states
 from studio.core.errors import FileError
 from studio.core.opened import Opened
 from studio.core.plan import Plan
 
-__all__ = ["Opened", "Recovered", "close", "dismiss", "load_sensitivity", "recoverable", "save"]
+__all__ = ["Opened", "Recovered", "close", "dismiss", "load_sensitivity", "named_states", "recoverable", "save"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def save(opened: Opened, plan: Plan, *, sensitivity: dict[str, Any] | None = Non
         "saved": time.time(),
         "opened": asdict(opened),
         "plan": plan.to_json(),
+        "state": plan.state,
         "sensitivity": sensitivity,
     }
     paths.write_text(_file(opened), json.dumps(value))
@@ -68,8 +69,20 @@ def recoverable() -> list[Recovered]:
             value = json.loads(file.read_text())
             if value["process"] is not None and not _alive(value["process"]):
                 plan = Plan.from_json(value["plan"])
+                state = value.get("state")
+                if state is not None and states.known(state):
+                    plan = replace(plan, state=state)
                 found.append(Recovered(Opened(**value["opened"]), plan, value["saved"], file))
     return sorted(found, key=lambda r: -r.saved)
+
+
+def named_states() -> list[str]:
+    """Ids of all training results that autosaves name."""
+    found = []
+    for file in _folder().glob("*.json"):
+        with suppress(OSError, ValueError, AttributeError):
+            found.append(json.loads(file.read_text()).get("state"))
+    return [state for state in found if state is not None]
 
 
 def dismiss(recovered: Recovered) -> None:

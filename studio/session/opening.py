@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.core import states
 from studio.core.errors import Cancelled
 from studio.core.opened import Opened
 from studio.core.plan import Calibration, Plan
@@ -63,6 +64,8 @@ def open_session(
     warning = check_model(plan, engine.graph, weights_identity(original))
     plan = canonical(plan, engine.graph)
     engine.resolve(plan)
+    if plan.state is not None:
+        engine.add_state(states.load(plan.state))
     say("Starting the preview", 3)
     prepared = {role: dataset.preprocess.to_json() for role, dataset in engine.sources.items()}
     opened = replace(opened, preprocess=prepared.get("evaluation"), prepared=prepared)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +11,10 @@ from typing import Any
 
 from psygnal import Signal
 
+from studio.core import states
 from studio.core.errors import Cancelled, StudioError
 from studio.core.graph import Graph
+from studio.core.jobspec import JobSpec
 from studio.core.opened import Opened
 from studio.core.plan import Plan, Step, export_options
 from studio.core.result import Cost, Result
@@ -22,11 +23,14 @@ from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
 from studio.engine.resolve import canonical, check_model, is_factor
-from studio.engine.sensitivity import SensitivityTable, estimate, measure_layers
+from studio.engine.sensitivity import SensitivityTable, estimate
+from studio.jobs._process import JobProcess
 from studio.network.network import Network
-from studio.session import autosave
+from studio.session import autosave, background
+from studio.session.doubt import doubt
 from studio.session.events import Effect, Measured, Notice, Progress
 from studio.session.history import History
+from studio.session.jobs import Jobs
 from studio.session.layer_view import LayerView
 
 PROGRESS_S = 0.1
@@ -47,6 +51,8 @@ class Session:
     progress_changed = Signal(object)  # Progress, or None when nothing runs
     notice = Signal(Notice)
     blame_changed = Signal()
+    job_progressed = Signal(object, list)  # JobProcess, its new reports (Told)
+    job_finished = Signal(object)  # JobProcess: its status says how
     effect_changed = Signal(str, Stage, Effect)  # layer, stage, what that step changes
 
     def __init__(self, opened: Opened, original: Network, engine: Engine, plan: Plan) -> None:
@@ -63,8 +69,9 @@ class Session:
         self._error: Exception | None = None
         self._progressed = 0.0
         self._load_blame()
+        self.jobs = Jobs(self)
         self.lane = PreviewLane(engine, self)
-        self._save()
+        self.save()
         self.lane.want(plan)
 
     # -- what is open -----------------------------------------------------------------------------
@@ -145,6 +152,7 @@ class Session:
         """Replace the plan; raises PlanError or Refused, and the old one then stays."""
         plan = canonical(plan, self.graph)
         self.engine.resolve(plan)
+        self.engine.state(plan)
         if plan == self.plan:
             return
         old = self.plan
@@ -213,18 +221,7 @@ class Session:
 
     def doubt(self) -> str | None:
         """Say what is probably wrong before any compression: preprocessing or labels, by the float accuracy."""
-        known = self.float_result
-        if known is None or known.value is None or known.interval is None or known.metric != "top1":
-            return None
-        low, high = known.interval
-        text = f"The float model itself is right on {100 * known.value:.1f} % of {known.samples:,} samples"
-        remedy = "Preprocessing or labels are probably wrong: check Data before you compress anything."
-        classes = math.prod(self.graph.layer(self.graph.outputs[0]).output_shape[1:])
-        if classes > 1 and low <= 1.5 / classes:
-            return f"{text}, about as often as guessing would be ({100 / classes:.1f} %). {remedy}"
-        if self.opened.expected is not None and high < self.opened.expected - 0.02:
-            return f"{text}, but {100 * self.opened.expected:.1f} % were expected. {remedy}"
-        return None
+        return doubt(self.graph, self.float_result, self.opened.expected)
 
     def wait(self, timeout: float | None = None) -> Session:
         """Block until the current plan is measured on all samples; raises what went wrong."""
@@ -242,31 +239,20 @@ class Session:
         self.lane.cancel()
         self.progress_changed.emit(None)
 
+    def start_job(self, *specs: JobSpec, threads: int = 1) -> JobProcess:
+        """Train in a process of its own; without `specs` the plan's own jobs. `jobs.apply` takes the result over.
+
+        Goes on with the same job where it was stopped. Raises Refused, or StudioError where another runs.
+        """
+        return self.jobs.start(specs, threads)
+
     def measure_blame(self, cases: Sequence[str] = ("int8", "int4", "pruned 50 %")) -> None:
         """Measure each layer's share in the background, while nothing else runs; goes on where it was."""
-
-        def task(stop: Callable[[], bool]) -> None:
-            for table in measure_layers(self.engine, self.blame, cases=tuple(cases), stop=stop, progress=self.progress):
-                self.blame = table
-                self.blame_changed.emit()
-            self._save()
-
-        if self.engine.evaluator is not None:
-            self.lane.background("blame", task)
+        background.measure_blame(self, cases)
 
     def request_effects(self, layer: str) -> None:
         """Measure what each step of a layer changes, in the background; answers by `effect_changed`."""
-        plan = self.plan
-
-        def task(stop: Callable[[], bool]) -> None:
-            for step in self.layer(layer).steps:
-                if self.plan != plan:
-                    return
-                if stop():
-                    raise Cancelled
-                self.effect_changed.emit(layer, step.stage, self.effect(layer, step.stage))
-
-        self.lane.background("effects", task)
+        background.request_effects(self, layer)
 
     # -- listener of the preview lane -------------------------------------------------------------
 
@@ -279,7 +265,7 @@ class Session:
 
     def idle(self) -> None:
         """Save what was measured; nothing runs."""
-        self._save()
+        self.save()
         self.progress_changed.emit(None)
 
     def failed(self, error: Exception) -> None:
@@ -291,7 +277,8 @@ class Session:
     def answered(self, plan: Plan, answer: Cost | Result) -> None:
         """Take an answer of the lane: the cost first, then results on more and more samples."""
         if isinstance(answer, Cost):
-            self._save()
+            self.save()
+            self.jobs.say_unused(plan)
             self.cost_changed.emit(plan, answer)
             if self.blame is not None and plan.key not in self.measured:
                 self.estimate_changed.emit(estimate(self.blame, plan, self.engine, answer))
@@ -371,17 +358,22 @@ class Session:
         if known is not None and {r["layer"] for r in known["rows"]} <= {n.name for n in self.graph.layers}:
             self.blame = SensitivityTable.from_json(known)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the autosave; says so where that is not possible."""
         table = None if self.blame is None else self.blame.to_json()
+        state = self.engine.state(self.plan)
         try:
+            if state is not None:
+                states.keep(state)
             autosave.save(self.opened, self.plan, sensitivity=table)
         except StudioError as error:
             self.notice.emit(Notice("warning", f"The session cannot be saved: {error}"))
 
     def close(self) -> None:
         """End the preview and mark the session as closed in order."""
+        self.jobs.close()
         self.lane.close()
-        self._save()
+        self.save()
         autosave.close(self.opened)
 
 

@@ -241,9 +241,10 @@ def test_a_full_disk_ends_the_job_with_that_error(tmp_path: Path, monkeypatch: p
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(file)
 
-    with monkeypatch.context() as patch, pytest.raises(FileError, match="No space left") as error:
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        here(recipe(), tmp_path / "a")
+        with pytest.raises(FileError, match="No space left") as error:
+            here(recipe(), tmp_path / "a")
     assert "Free some space" in error.value.remedy
     assert JobFolder(tmp_path / "a").checkpoint(0).exists()
     assert here(recipe(), tmp_path / "a").id == here(recipe(), tmp_path / "b").id  # goes on once there is room
