@@ -37,6 +37,7 @@ class Layer:
     companions: tuple[str, ...] = ()  # the other layers of its channel group
     group_channels: int = 0  # channels of the group that can be removed, tied ones counted once
     uncut: str | None = None  # why none of them can be, as a sentence
+    unequal: str | None = None  # why scales of its channels cannot move into the layer behind it, as a sentence
     stride: tuple[int, ...] = ()  # of convolutions and pooling
     pads: tuple[int, ...] = ()  # begins then ends, as in ONNX
     dilation: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from torch import Tensor
 from studio.core.graph import Graph, Layer, Shape
 from studio.network.groups import WEIGHTED, ChannelGroup, depthwise, groups_of
 from studio.network.network import Network, Node
+from studio.network.partners import partners
 from studio.network.shapes import tensor_shapes
 
 TITLES = {
@@ -32,7 +33,10 @@ def describe(network: Network) -> Graph:
     """Graph of a (folded) network."""
     shapes = tensor_shapes(network)
     groups = {name: group for group in groups_of(network).values() for name in group.layers}
-    layers = tuple(_layer(network, node, shapes, groups.get(node.name)) for node in network.nodes)
+    unequal = {name: one for name, one in partners(network, shapes).items() if isinstance(one, str)}
+    layers = tuple(
+        _layer(network, node, shapes, groups.get(node.name), unequal.get(node.name)) for node in network.nodes
+    )
     return Graph(
         network.name, layers, network.outputs, peak_ram(layers, network.outputs, lambda n: bytes_of(shapes[n]))
     )
@@ -63,7 +67,9 @@ def peak_ram(layers: Sequence[Layer], outputs: Sequence[str], size: Callable[[st
     return peak
 
 
-def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: ChannelGroup | None) -> Layer:
+def _layer(
+    network: Network, node: Node, shapes: dict[str, Shape], group: ChannelGroup | None, unequal: str | None
+) -> Layer:  # fmt: skip
     tensors = node.operator.state_dict()
     weight = tensors.get("weight") if node.kind in WEIGHTED else None
     settings = node.operator.settings()
@@ -85,6 +91,7 @@ def _layer(network: Network, node: Node, shapes: dict[str, Shape], group: Channe
         companions=group.companions(node.name) if group else (),
         group_channels=group.free if group else 0,
         uncut=group.uncut if group else None,
+        unequal=unequal,
         stride=settings.get("stride", ()),
         pads=settings.get("pads", ()),
         dilation=settings.get("dilation", ()),
