@@ -67,13 +67,15 @@ class ShareWeights:
         """Dense -> Codebook; Sparse over Dense -> Sparse over Codebook.
 
         Where the layer has zeros, value 0 is zero and the others are found among the rest; only with one
-        bit and a mask both values are the rest's. A layer too small for a table to pay stays as it came.
+        bit, and a mask that hides all zeros, both values are the rest's. A layer too small for a table to
+        pay stays as it came.
         """
         weight = encoding.decode()
-        kept = encoding.mask if isinstance(encoding, Sparse) else weight != 0
-        zero = not bool(kept.all()) and not (settings.bits == 1 and isinstance(encoding, Sparse))
-        book = share(weight, kept, zero, settings, context.layer.channel_axis)
-        found = Sparse(kept, book) if isinstance(encoding, Sparse) else book
+        kept = weight != 0
+        mask = encoding.mask if isinstance(encoding, Sparse) else None
+        hidden = settings.bits == 1 and mask is not None and bool(kept[mask].all())
+        book = share(weight, kept, not bool(kept.all()) and not hidden, settings, context.layer.channel_axis)
+        found = book if mask is None else Sparse(mask, book)
         return found if found.bits() < encoding.bits() else encoding
 
 

@@ -146,6 +146,16 @@ def test_dead_channels_stay_dead() -> None:
     assert not share(np.zeros((8, 8), np.float32)).decode().any()
 
 
+def test_a_kept_zero_stays_zero() -> None:
+    # Pattern 2:4 keeps two of four weights of a dead channel.
+    weight = weights(6, 8, 16, 3, 3)
+    weight[2] = 0
+    mask = np.zeros(weight.shape, np.bool_)
+    mask[:, ::2] = True
+    for bits in (1, 4):
+        assert not share(np.where(mask, weight, np.float32(0)), mask, bits=bits).decode()[2].any()
+
+
 def test_channels_of_a_transposed_convolution_lie_along_the_second_axis() -> None:
     weight = weights(7, 12, 6, 3, 3) * np.array([1, 100] * 3, np.float32).reshape(1, 6, 1, 1)
     book = share(weight, kind="conv_transpose", blocks=6, bits=4)
