@@ -206,7 +206,7 @@ class _Run:
         rate = self.settings.learning_rate
         remedy = f"Lower learning_rate (now {rate:g}), to {rate / 10:g} say."
         if not self.settings.clip:
-            remedy += " A gradient limit (clip) of 5 helps too."
+            remedy += " A gradient limit (clip) of 1 helps too."
         return StudioError(what, where="learning_rate", remedy=remedy)
 
 

@@ -20,9 +20,13 @@ START, END = 1 / 25, 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Tensors that are trained alike. `optimizer` None: as the settings say; `rate`: of its largest step."""
+    """Tensors that are trained alike. `optimizer` None: as the settings say; `rate`: of its largest step.
+
+    `units`: of each tensor, in a shape that multiplies it; what is trained is the tensor over its unit.
+    """
 
     tensors: Sequence[Tensor]
+    units: Sequence[Tensor]
     rate: float
     optimizer: Literal["sgd", "adam"] | None = None
     decay: bool = False
@@ -34,19 +38,32 @@ class Optimizers:
     def __init__(self, groups: Sequence[Group], settings: TrainingSettings) -> None:
         self._settings = settings
         self._groups = [group for group in groups if group.tensors]
-        self._all = [_optimizer(group, settings) for group in self._groups]
+        self._trained = [[torch.zeros_like(t, requires_grad=True) for t in group.tensors] for group in self._groups]
+        pairs = zip(self._groups, self._trained, strict=True)
+        self._all = [_optimizer(group, tensors, settings) for group, tensors in pairs]
 
     def step(self, loss: Tensor, share: float) -> None:
         """One step down from a loss; `share` of the run is done."""
-        for optimizer in self._all:
-            optimizer.zero_grad()
+        for group in self._groups:
+            for tensor in group.tensors:
+                tensor.grad = None
         torch.autograd.backward(loss)
         now = factor(self._settings.rate_schedule, share)
-        for group, optimizer in zip(self._groups, self._all, strict=True):
-            if self._settings.clip:
-                torch.nn.utils.clip_grad_norm_(group.tensors, self._settings.clip)
-            optimizer.param_groups[0]["lr"] = group.rate * now
-            optimizer.step()
+        with torch.no_grad():
+            for group, trained, optimizer in zip(self._groups, self._trained, self._all, strict=True):
+                self._step(group, trained, optimizer, group.rate * now)
+
+    def _step(self, group: Group, trained: list[Tensor], optimizer: torch.optim.Optimizer, rate: float) -> None:
+        for tensor, unit, own in zip(group.tensors, group.units, trained, strict=True):
+            own.copy_(tensor / unit)
+            own.grad = None if tensor.grad is None else tensor.grad * unit
+        if self._settings.clip:
+            torch.nn.utils.clip_grad_norm_(trained, self._settings.clip)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        for tensor, unit, own in zip(group.tensors, group.units, trained, strict=True):
+            if own.grad is not None:
+                tensor.copy_(own * unit)
 
     def content(self) -> dict[str, Tensor]:
         """State as tensors: "0:3:momentum_buffer" of the fourth tensor of the first group."""
@@ -85,9 +102,9 @@ def _between(first: float, last: float, share: float) -> float:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _optimizer(group: Group, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(group: Group, trained: list[Tensor], settings: TrainingSettings) -> torch.optim.Optimizer:
     decay = settings.weight_decay if group.decay else 0.0
-    tensors: Any = list(group.tensors)
+    tensors: Any = trained
     if (group.optimizer or settings.optimizer) == "adam":
         return torch.optim.AdamW(tensors, lr=group.rate, weight_decay=decay)
     momentum = settings.momentum

@@ -11,7 +11,7 @@ from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, train
 from studio.jobs._resume import Keeper
 from studio.jobs._retrain import about, goal_of, loss_of, refuse
-from studio.jobs._samples import split
+from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
 
 
@@ -21,17 +21,17 @@ def run(task: Task) -> State:
     samples = split(task.engine, task.settings)
     student = Student(task.engine, task.plan, quantized=True)
     goal = goal_of(task.engine, samples)
-    curve = train(task, quantized_lesson(task, student, goal), samples, Keeper(task))
+    curve = train(task, quantized_lesson(task, student, goal, samples), samples, Keeper(task))
     return student.state(about(task, goal, {"curve": curve}))
 
 
-def quantized_lesson(task: Task, student: Student, goal: Goal) -> Lesson:
+def quantized_lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     """Lesson of a student with grids: its scales are learned until they freeze."""
     settings = task.settings
     freezing = Freezing(student, settings.freeze)
     return Lesson(
         student.tensors,
-        student.groups(settings, settings.scale_rate),
+        student.groups(settings, samples.some, settings.scale_rate),
         loss_of(student, goal),
         lambda: goal.measure(student.model),
         before=freezing.before,

@@ -26,7 +26,7 @@ def run(task: Task) -> State:
     samples = split(task.engine, task.settings)
     student = Student(task.engine, task.plan, quantized=False)
     goal = goal_of(task.engine, samples)
-    curve = train(task, _lesson(task, student, goal), samples, Keeper(task))
+    curve = train(task, _lesson(task, student, goal, samples), samples, Keeper(task))
     return student.state(about(task, goal, {"curve": curve}))
 
 
@@ -72,11 +72,11 @@ def last(curve: Sequence[Mapping[str, float]]) -> float:
     return curve[-1]["validation"]
 
 
-def _lesson(task: Task, student: Student, goal: Goal) -> Lesson:
+def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     settings = task.settings
     common: dict[str, Any] = {
         "tensors": student.tensors,
-        "groups": student.groups(settings),
+        "groups": student.groups(settings, samples.some),
         "loss": loss_of(student, goal),
         "measure": lambda: goal.measure(student.model),
         "after": student.limit,

@@ -50,6 +50,11 @@ class Samples:
         found = [torch.from_numpy(self.dataset.batch(part)) for part in parts]
         return [(x, None if self.labels is None else self.labels[p]) for x, p in zip(found, parts, strict=True)]
 
+    @property
+    def some(self) -> Tensor:
+        """A few samples, the same for every run with this seed."""
+        return self.validation[0][0]
+
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             self._orders.clear()

@@ -8,7 +8,7 @@ from studio.core.settings import Settings, setting
 
 
 class TrainingSettings(Settings):
-    """How a network is trained; learning rates are those for networks whose batch norm is folded."""
+    """How a network is trained. Batch norm is folded before (`_units` says how one rate then suits all layers)."""
 
     epochs: int = setting(
         5, "How often every training sample is seen; more recover more, in proportion to the time.",
@@ -18,7 +18,7 @@ class TrainingSettings(Settings):
         "sgd", "SGD with Nesterov momentum, or Adam, which needs a rate about ten times smaller.", title="Optimizer"
     )
     learning_rate: float = setting(
-        0.01, "Largest step size; batch norm is folded into the weights, so rates are smaller than usual.",
+        0.01, "Largest step, in units of each layer: a rate means the same for every network.",
         title="Learning rate", low=1e-6, high=1,
     )  # fmt: skip
     rate_schedule: Literal["one_cycle", "cosine", "constant"] = setting(
@@ -34,7 +34,7 @@ class TrainingSettings(Settings):
         0.0, "Share of certainty that is spread over all classes.", title="Label smoothing", low=0, high=0.9
     )
     clip: float = setting(
-        5.0, "Largest norm of all gradients together; longer ones are shortened, 0 leaves them.",
+        1.0, "Largest norm of the gradients; longer ones are shortened, 0 leaves them as they are.",
         title="Gradient limit", low=0, high=1000,
     )  # fmt: skip
     validation: float = setting(

@@ -21,9 +21,10 @@ from studio.jobs._masks import Masks, until
 from studio.jobs._optimizers import Group
 from studio.jobs._settings import TrainingSettings
 from studio.jobs._trainable import Trainable
+from studio.jobs._units import units_of
 
-BOOK_RATE = 0.03
-"""Rate of shared values, which Adam moves by absolute steps, as a part of the weights' (3e-4 beside 0.01)."""
+BOOK_RATE = 0.1
+"""Rate of shared values, which Adam trains, as a part of the weights' under SGD."""
 
 
 class Student:
@@ -85,18 +86,23 @@ class Student:
         own = [scale for form in self.forms.values() for scale in form.scales]
         return own + (self.formats.scales if self.formats is not None else [])
 
-    def groups(self, settings: TrainingSettings, scale_rate: float = 0.0) -> list[Group]:
-        """What is trained at which rate; weights behind a table of shared values only where they choose from it."""
-        rate = settings.learning_rate
-        weights = [t for name, t in self.model.tensors.items() if name.endswith(".weight")]
-        others = [t for name, t in self.model.tensors.items() if not name.endswith(".weight")]
+    def groups(self, settings: TrainingSettings, x: Tensor, scale_rate: float = 0.0) -> list[Group]:
+        """What is trained at which rate; x: some samples, for the units of biases.
+
+        Weights and biases have the settings' rate, shared values a part of it in their own size, by Adam.
+        """
+        rate, tensors = settings.learning_rate, self.model.tensors
+        units = units_of(self.model, x)
+        weights = [name for name in tensors if name.endswith(".weight")]
+        others = [name for name in tensors if not name.endswith(".weight")]
         values = [value for form in self.forms.values() for value in form.values]
-        book_rate = rate if settings.optimizer == "adam" else BOOK_RATE * rate
+        sizes = [value.detach().square().mean().sqrt().clamp_min(1e-12) for value in values]
+        scales = self.scales if scale_rate else []
         return [
-            Group(weights, rate, decay=True),
-            Group(others, rate),
-            Group(values, book_rate, "adam"),
-            Group(self.scales if scale_rate else [], scale_rate, "adam"),
+            Group([tensors[n] for n in weights], [units[n] for n in weights], rate, decay=True),
+            Group([tensors[n] for n in others], [units[n] for n in others], rate),
+            Group(values, sizes, rate if settings.optimizer == "adam" else BOOK_RATE * rate, "adam"),
+            Group(scales, [torch.ones(()) for _ in scales], scale_rate, "adam"),
         ]
 
     def limit(self) -> None:

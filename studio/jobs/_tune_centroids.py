@@ -30,7 +30,7 @@ def run(task: Task) -> State:
 
     lesson = Lesson(
         student.tensors,
-        student.groups(settings),
+        student.groups(settings, samples.some),
         loss_of(student, goal),
         lambda: goal.measure(student.model),
         before=before,

@@ -21,7 +21,7 @@ class TuneCentroidsSettings(TrainingSettings):
         "adam", "For biases and layers in float; shared values are always trained by Adam.", title="Optimizer"
     )
     learning_rate: float = setting(
-        0.0003, "Largest step of a shared value; with SGD 0.03 of it.", title="Learning rate", low=1e-6, high=1
+        0.003, "Largest step, relative to the size of the values.", title="Learning rate", low=1e-6, high=1
     )
     rate_schedule: Literal["one_cycle", "cosine", "constant"] = setting(
         "cosine", "Rate that rises for a fifth of the time and then falls, only falls, or stays.",

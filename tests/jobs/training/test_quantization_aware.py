@@ -42,7 +42,7 @@ def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan) -> No
     task = Task(engine, plan, settings, lambda report: None, Memory(), lambda: None)
     samples = split(engine, settings)
     student, goal = Student(engine, plan, quantized=True), goal_of(engine, samples)
-    train(task, quantized_lesson(task, student, goal), samples, Keeper(task))
+    train(task, quantized_lesson(task, student, goal, samples), samples, Keeper(task))
     after = replace(plan, state=engine.add_state(student.state({})))
     assert engine.unused(after) == ()
     for name, one in engine.encodings(after).items():
