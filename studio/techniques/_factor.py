@@ -146,7 +146,7 @@ def _pointwise(matrix: np.ndarray, rank: int) -> np.ndarray:
 def balanced(weights: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Return the same product with every channel between two factors as strong behind it as before it.
 
-    Scales of integers, of weights and of activations, then lose as little as they can on either side.
+    In integers, then, neither the weights' scales nor those of the tensor between have to span it all.
     """
     found = list(weights)
     for i in [*range(len(found) - 1)] * ROUNDS:
