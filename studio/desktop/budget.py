@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QWidget
 from studio.core.result import Cost, Result
 from studio.desktop import fonts
 from studio.desktop.gauge import Gauge, Legend, Reading, State
-from studio.desktop.network.figures import expected
+from studio.desktop.network.figures import expected, float_cost
 from studio.engine.score import TITLES
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class BudgetBar(QWidget):
                 gauge.show_reading(Reading(gauge.reading.title))
             return
         self.gauges["accuracy"].show_reading(self._accuracy(session))
-        cost, before = self._cost, session.float_cost_known
+        cost, before = self._cost, float_cost(session)
         for name, unit, scale in (("flash", "KiB", 1024), ("ram", "KiB", 1024), ("macs", "M", 1e6)):
             now, was = (None if c is None else _figure(c, name) for c in (cost, before))
             self.gauges[name].show_reading(self._sized(name, now, was, unit, scale))

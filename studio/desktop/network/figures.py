@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from studio.core.graph import Layer
 from studio.core.technique import Stage
 
 if TYPE_CHECKING:
-    from studio.core.result import Result
+    from studio.core.result import Cost, Result
     from studio.engine.sensitivity import SensitivityTable
     from studio.session import Session
 
+_float_costs: WeakKeyDictionary[Session, Cost] = WeakKeyDictionary()
 _known: tuple[SensitivityTable | None, dict[str, float]] = (None, {})
 
 
@@ -57,6 +59,19 @@ def plain_row(layer: Layer) -> LayerRow:
     """Figures that need no computing: what the table shows at once."""
     kind = layer.detail.split(" · ")[0].split(", ")[0]
     return LayerRow(layer.name, kind, layer.parameters, layer.macs, 4 * layer.parameters, None, None, None, None)
+
+
+def float_cost(session: Session) -> Cost | None:
+    """Sizes of the float network, None while they are not known.
+
+    Asked of the engine until it answers, then kept: the engine may be busy encoding, and painting must not wait.
+    """
+    found = _float_costs.get(session)
+    if found is None:
+        found = session.float_cost_known
+        if found is not None:
+            _float_costs[session] = found
+    return found
 
 
 def expected(session: Session, guess: Result) -> float | None:

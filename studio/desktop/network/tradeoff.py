@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 
 from studio.core.result import Result
 from studio.desktop import canvas, theme
-from studio.desktop.network.figures import expected
+from studio.desktop.network.figures import expected, float_cost
 from studio.desktop.theme import fonts
 from studio.session.events import Measured
 
@@ -85,7 +85,7 @@ class TradeoffPlot(QWidget):
         dots = []
         now = self._session.plan.key
         known = self._session.float_result
-        size = self._session.float_cost_known
+        size = float_cost(self._session)
         if known is not None and known.value is not None and size is not None:
             dots.append(Dot(None, size.flash_bytes, known.value, "float"))
         for key, measured in self._session.measured.items():
