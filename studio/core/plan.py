@@ -31,7 +31,7 @@ class Activations:
     """
 
     bits: int | None = None
-    calibration: str = "mse"  # min_max, percentile, mse
+    calibration: str = "mse"  # one of CALIBRATIONS
     layers: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ SOURCES = ("train", "calibration", "evaluation")
 EXPORT_OPTIONS = {"onnx_weights": ("int8", "uint8")}
 """Options of the writers that a plan may hold, with their values."""
 
-CALIBRATIONS = ("min_max", "percentile", "mse")
+CALIBRATIONS = ("min_max", "percentile", "mse", "entropy")
 """Ways to choose the range of a tensor."""
 
 

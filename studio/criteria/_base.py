@@ -19,6 +19,7 @@ class ChannelStatistics:
     zeros: np.ndarray | None = None  # (out,) share of exact zeros in A[:, c]
     count: int = 0  # samples seen
     threshold: float | None = None  # of |w| over the whole network, for `magnitude`
+    effect: np.ndarray | None = None  # (out,) mean over samples of |sum over places of A * dLoss/dA|, for `taylor`
     drop: float | None = None  # measured loss of the metric when the layer alone is compressed, for `sensitivity`
 
 

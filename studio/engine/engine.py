@@ -22,6 +22,7 @@ from studio.core.technique import Stage
 from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
 from studio.engine.evaluator import CHUNK, Evaluator
+from studio.engine.gradients import channel_effects
 from studio.engine.ranges import tensor_range
 from studio.engine.resolve import LayerWork, Resolved, Skipped, encode_work, resolve
 from studio.engine.score import Metric, choose, score
@@ -66,6 +67,7 @@ class Engine:
         self._resolved: dict[str, Resolved] = {}
         self._states: dict[str, State] = {}
         self._statistics: dict[tuple[str, Calibration], Statistics] = {}
+        self._gradients: dict[Calibration, Mapping[str, np.ndarray]] = {}
         self._ranges: dict[tuple[str, Calibration, str], Ranges] = {}
         self._programs: dict[str, Program] = {}
         self._costs: dict[str, Cost] = {}
@@ -246,7 +248,9 @@ class Engine:
         if reason is not None:
             raise Refused(reason, where=layer.name)
         weight = np.moveaxis(self.base.encoder.dense[layer.name].values, layer.channel_axis, 0)
-        if "activations" in found.needs:
+        if "labels" in found.needs:
+            statistics = ChannelStatistics(effect=self._effects(calibration)[layer.name])
+        elif "activations" in found.needs:
             statistics = self.statistics(calibration).channels(layer.name)
         elif "measurement" in found.needs:
             statistics = ChannelStatistics(drop=layer_drop(self, layer.name))
@@ -254,6 +258,15 @@ class Engine:
             statistics = ChannelStatistics(threshold=self._median)
         scores: np.ndarray = found.channels(weight, statistics)
         return scores
+
+    def _effects(self, wanted: Calibration) -> Mapping[str, np.ndarray]:
+        """What each layer's channels do to the loss on the calibration samples; kept."""
+        with self._calibrating:
+            if wanted not in self._gradients:
+                dataset, info = self.calibration(wanted)
+                indices = dataset.order(wanted.seed)[: info.samples]
+                self._gradients[wanted] = channel_effects(self.network, dataset, indices)
+            return self._gradients[wanted]
 
     def _scores(self, layer: str, criterion: str, calibration: Calibration) -> np.ndarray:
         return self.importance(self.graph.layer(layer), criterion, calibration)

@@ -13,6 +13,8 @@ NOTHING = (0.0, 1.0)
 """Range of a tensor that is always zero: any scale stores it exactly."""
 SMALLEST = 2.0**-32
 """Ranges below this are nothing but rounding, and their scales would overflow in float32."""
+LEAST_BINS, BIN_STEP, TINY = 128, 8, 1e-4
+"""Entropy: bins of the smallest range tried, bins from one to the next, and what stands for an empty bin's count."""
 COARSE, FINE, ROUNDS = 8, 5, 4
 """Clip fractions tried on each side: first between 0 and 1, then around the best, closer each round."""
 
@@ -22,8 +24,9 @@ def tensor_range(
 ) -> tuple[float, float]:
     """Low and high end of a tensor's 8-bit range; a tensor without negative values keeps low = 0.
 
-    `calibration`: `min_max`, `percentile` (that share of the values lies below high, and above low), or
-    `mse` (least expected squared error of affine 8-bit quantization over the histogram).
+    `calibration`: `min_max`, `percentile` (that share of the values lies below high, and above low),
+    `mse` (least expected squared error of affine 8-bit quantization over the histogram), or `entropy` (least
+    Kullback-Leibler divergence between the histogram and its quantized form; Migacz 2017, TensorRT).
     """
     low, high = min(tensor.minimum, 0.0), max(tensor.maximum, 0.0)
     if high - low < SMALLEST:
@@ -32,6 +35,8 @@ def tensor_range(
         return _percentile(tensor, low, high, percentile)
     if calibration == "mse":
         return _mse(tensor, low, high)
+    if calibration == "entropy":
+        return _entropy(tensor, low, high)
     if calibration != "min_max":
         raise ValueError(f"unknown calibration {calibration!r}")
     return low, high
@@ -50,6 +55,41 @@ def _quantile(tensor: TensorStatistics, share: float) -> float:
     i = int(np.searchsorted(seen, wanted))
     inside = 1 - (seen[i] - wanted) / tensor.counts[i]
     return float(tensor.edges[i] + inside * (tensor.edges[i + 1] - tensor.edges[i]))
+
+
+def _entropy(tensor: TensorStatistics, low: float, high: float) -> tuple[float, float]:
+    """Threshold t for both signs: the range max(low, -t) .. min(high, t) whose 255 steps keep most of the shape."""
+    counts, width = _without_zeros(tensor), float(tensor.edges[1] - tensor.edges[0])
+    zero = round(float(-tensor.edges[0]) / width)
+    most = max(zero, len(counts) - zero)
+    best, found = np.inf, (low, high)
+    for bins in [*range(LEAST_BINS, most, BIN_STEP), most]:
+        first, last = max(0, zero - bins), min(len(counts), zero + bins)
+        ends = max(low, float(tensor.edges[first])), min(high, float(tensor.edges[last]))
+        lost = divergence(counts, first, last)
+        if lost < best and ends[1] - ends[0] >= SMALLEST:
+            best, found = lost, ends
+    return found
+
+
+def divergence(counts: np.ndarray, first: int, last: int) -> float:
+    """Kullback-Leibler divergence of the bins `first`..`last` behind quantization from those before, in nats.
+
+    Before: values outside lie in the end bins. Behind: each step's count lies evenly in those of its bins that
+    are not empty.
+    """
+    inside = counts[first:last]
+    if not inside.any():
+        return np.inf
+    before = inside.copy()
+    before[0] += counts[:first].sum()
+    before[-1] += counts[last:].sum()
+    step = np.arange(len(inside)) * min(LEVELS, len(inside)) // len(inside)
+    filled = before > 0
+    share = np.bincount(step, inside) / np.maximum(np.bincount(step, filled), 1)
+    behind = np.where(filled, np.maximum(share[step], TINY), 0)
+    p, q = before[filled] / before.sum(), behind[filled] / behind.sum()
+    return float((p * np.log(p / q)).sum())
 
 
 def _mse(tensor: TensorStatistics, low: float, high: float) -> tuple[float, float]:

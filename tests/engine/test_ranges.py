@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import entropy
 
-from studio.engine.ranges import NOTHING, tensor_range
+from studio.engine.ranges import NOTHING, divergence, tensor_range
 from studio.engine.statistics import Histogram, TensorStatistics
 
 RNG = np.random.default_rng(0)
@@ -77,20 +78,49 @@ def test_percentile_against_numpy(name: str, share: float) -> None:
         assert lowest - width <= value <= highest + width
 
 
+def kl_by_loops(counts: list[float], bins: int) -> float:
+    """TensorRT's algorithm (Migacz 2017, slide 38) for one sign, written out; divergence from scipy."""
+    before = list(counts[:bins])
+    before[-1] += sum(counts[bins:])
+    behind = [0.0] * bins
+    levels = min(255, bins)
+    for level in range(levels):
+        own = [i for i in range(bins) if i * levels // bins == level]
+        filled = [i for i in own if before[i] > 0]
+        for i in filled:
+            behind[i] = max(1e-4, sum(counts[j] for j in own) / len(filled))
+    return float(entropy(before, behind))
+
+
+@pytest.mark.parametrize("bins", [300, 511, 700, 1000])
+def test_divergence_is_scipys(bins: int) -> None:
+    counts = np.histogram(np.abs(RNG.standard_t(3, 5000)), 1000)[0].astype(np.float64)
+    assert divergence(counts, 0, bins) == pytest.approx(kl_by_loops(counts.tolist(), bins), rel=1e-9)
+
+
+def test_entropy_clips_a_long_tail_and_no_even_one() -> None:
+    heavy = np.append(RNG.normal(size=200_000), 60.0)
+    low, high = tensor_range(statistics(heavy), "entropy")
+    assert high < 30
+    assert np.mean((heavy < low) | (heavy > high)) < 0.01
+    even = RNG.uniform(-1, 3, size=200_000)
+    assert tensor_range(statistics(even), "entropy") == pytest.approx((-1, 3), rel=0.02)
+
+
 def test_min_max_by_hand() -> None:
     assert tensor_range(statistics(np.array([-2.0, 0.5, 3.0])), "min_max") == (-2.0, 3.0)
     assert tensor_range(statistics(np.array([1.0, 3.0])), "min_max") == (0.0, 3.0)
     assert tensor_range(statistics(np.array([-4.0, -1.0])), "min_max") == (-4.0, 0.0)
 
 
-@pytest.mark.parametrize("rule", ["min_max", "percentile", "mse"])
+@pytest.mark.parametrize("rule", ["min_max", "percentile", "mse", "entropy"])
 @pytest.mark.parametrize("value", [0.0, 1e-30])
 def test_a_tensor_of_zeros_gets_a_sensible_range(rule: str, value: float) -> None:
     assert tensor_range(statistics(np.full(100, value)), rule) == NOTHING
     assert NOTHING[0] <= 0 < NOTHING[1]
 
 
-@pytest.mark.parametrize("rule", ["min_max", "percentile", "mse"])
+@pytest.mark.parametrize("rule", ["min_max", "percentile", "mse", "entropy"])
 @pytest.mark.parametrize("value", [0.3, -7.0, 1e-5, 3e30])
 def test_a_constant_tensor_is_stored_exactly(rule: str, value: float) -> None:
     low, high = tensor_range(statistics(np.full(100, value)), rule)
@@ -98,7 +128,8 @@ def test_a_constant_tensor_is_stored_exactly(rule: str, value: float) -> None:
 
 
 @given(
-    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60), st.sampled_from(["min_max", "percentile", "mse"])
+    st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60),
+    st.sampled_from(["min_max", "percentile", "mse", "entropy"]),
 )
 def test_ranges_are_ordered_hold_zero_and_stay_inside(values: list[float], rule: str) -> None:
     x = np.array(values)
@@ -113,5 +144,5 @@ def test_ranges_are_ordered_hold_zero_and_stay_inside(values: list[float], rule:
 
 
 def test_an_unknown_rule_is_a_programmers_mistake() -> None:
-    with pytest.raises(ValueError, match="entropy"):
-        tensor_range(statistics(np.ones(3)), "entropy")
+    with pytest.raises(ValueError, match="magic"):
+        tensor_range(statistics(np.ones(3)), "magic")
