@@ -13,6 +13,7 @@ from studio.core import registry, states
 from studio.core.errors import FileError, Refused, StudioError
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Plan
+from studio.core.state import State
 from studio.jobs import _process
 from studio.jobs._process import JobProcess
 from studio.jobs._recipe import Recipe, plan_of, trained
@@ -91,17 +92,19 @@ class Jobs:
                 self._thread.start()
 
     def apply(self, job: JobProcess) -> None:
-        """Make the result of a job the current plan, as one entry of the history; its folder is then removed.
+        """Make the result of a job the current plan; its folder is then removed. Raises what the job ended with."""
+        self.take(job.recipe, job.state())
+        job.discard()
 
-        The plan is the one that was trained: undo brings back what was edited meanwhile. Raises what the job
-        ended with.
+    def take(self, recipe: Recipe, state: State) -> None:
+        """Make the result of a recipe the current plan, as one entry of the history.
+
+        The plan is the one that was trained: undo brings back what was edited meanwhile.
         """
-        session, state = self._session, job.state()
-        session.engine.add_state(state)
+        self._session.engine.add_state(state)
         with suppress(FileError):  # said by the autosave
             states.keep(state)
-        session.set_plan(trained(job.recipe, state), f"trained: {job.recipe.title}")
-        job.discard()
+        self._session.set_plan(trained(recipe, state), f"trained: {recipe.title}")
 
     def say_unused(self, plan: Plan) -> None:
         """Tell once where edits have made decisions of the training void."""
