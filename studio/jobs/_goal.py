@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +19,28 @@ Forward = Callable[[Tensor, Collection[str]], Values]
 """`forward(x, keep)`: outputs and kept nodes by name."""
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Where a network says what it thinks: class scores before a softmax, or all its outputs."""
+
+    outputs: tuple[str, ...]
+    logits: str | None  # None where it is no classifier
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Nodes that are needed besides the outputs."""
+        return () if self.logits is None else (self.logits,)
+
+    def of(self, values: Values) -> list[Tensor]:
+        """Class scores (N, classes), or each output."""
+        return [values[name] for name in self.outputs] if self.logits is None else [rows(values[self.logits])]
+
+
+def ends_of(network: Network, classifier: bool) -> Ends:
+    """Ends of a network."""
+    return Ends(network.outputs, logits_of(network) if classifier else None)
+
+
 class Goal:
     """Loss and metric for networks with the outputs of `network`.
 
@@ -27,56 +51,51 @@ class Goal:
     def __init__(self, network: Network, shapes: Sequence[tuple[int, ...]], samples: Samples, smoothing: float) -> None:
         labels = None if samples.labels is None else samples.labels.numpy()
         self.metric: Metric = choose(labels, shapes, network.input_shape)
-        self.outputs = network.outputs
-        self.logits = logits_of(network) if self.metric != "cosine" else None
+        self.ends = ends_of(network, self.metric != "cosine")
         self._network, self._samples, self._smoothing = network, samples, smoothing
         self._reference: list[Values] | None = None
 
-    @property
-    def keep(self) -> tuple[str, ...]:
-        """Nodes that `loss` needs besides the outputs."""
-        return () if self.logits is None else (self.logits,)
-
     def loss(self, values: Values, x: Tensor, labels: Tensor | None) -> Tensor:
         """Mean over the batch of what is to become small."""
-        if labels is not None and self.logits is not None:
-            return functional.cross_entropy(rows(values[self.logits]), labels, label_smoothing=self._smoothing)
-        return self.response(values, self.teach(x), 1.0)
+        if labels is not None and self.ends.logits is not None:
+            return functional.cross_entropy(self.ends.of(values)[0], labels, label_smoothing=self._smoothing)
+        return self.response(values, self.ends.of(self._teach(x)), 1.0)
 
-    def response(self, values: Values, teacher: Values, temperature: float) -> Tensor:
-        """Distance to a teacher's outputs: `T^2 KL` at temperature T (Hinton 2015), or relative squared error."""
-        if self.logits is None:
-            parts = [_relative_error(values[name], teacher[name]) for name in self.outputs]
-            return torch.stack(parts).mean()
-        return divergence(rows(values[self.logits]), rows(teacher[self.logits]), temperature)
-
-    def teach(self, x: Tensor) -> Values:
-        """Outputs of `network` itself, without gradients."""
-        return forward_of(self._network)(x, self.keep)
+    def response(self, values: Values, teacher: Sequence[Tensor], temperature: float) -> Tensor:
+        """Distance to a teacher's ends: `T^2 KL` at temperature T (Hinton 2015), or relative squared error."""
+        mine = self.ends.of(values)
+        if self.ends.logits is not None:
+            return divergence(mine[0], teacher[0], temperature)
+        return torch.stack([relative_error(a, b) for a, b in zip(mine, teacher, strict=True)]).mean()
 
     def measure(self, forward: Forward) -> float:
         """Metric on the validation samples, 0..1."""
-        found, count = 0.0, 0
+        return float(self.scores(forward).mean())
+
+    def scores(self, forward: Forward) -> np.ndarray:
+        """Metric of each validation sample, float64 (samples,): 0 or 1, or a cosine."""
+        found = []
         for i, (x, labels) in enumerate(self._samples.validation):
             with torch.no_grad():
-                values = forward(x, ())
-            found += self._score(values, labels, i) * len(x)
-            count += len(x)
-        return found / count
+                values = forward(x, self.ends.keep)
+                found.append(self._score(self.ends.of(values), labels, i).double())
+        return torch.cat(found).numpy()
 
-    def _score(self, values: Values, labels: Tensor | None, batch: int) -> float:
+    def _score(self, ends: Sequence[Tensor], labels: Tensor | None, batch: int) -> Tensor:
         if labels is not None and self.metric == "top1":
-            return float((rows(values[self.outputs[0]]).argmax(1) == labels).double().mean())
-        theirs = self._taught()[batch]
-        if self.metric == "cosine":
-            pairs = [functional.cosine_similarity(values[n].flatten(1), theirs[n].flatten(1)) for n in self.outputs]
-            return float(torch.stack(pairs).double().mean())
-        name = self.outputs[0]
-        return float((rows(values[name]).argmax(1) == rows(theirs[name]).argmax(1)).double().mean())
+            return ends[0].argmax(1) == labels
+        theirs = self.ends.of(self._taught()[batch])
+        if self.metric != "cosine":
+            return ends[0].argmax(1) == theirs[0].argmax(1)
+        pairs = zip(ends, theirs, strict=True)
+        return torch.stack([functional.cosine_similarity(rows(a), rows(b)) for a, b in pairs]).mean(0)
+
+    def _teach(self, x: Tensor) -> Values:
+        return forward_of(self._network)(x, self.ends.keep)
 
     def _taught(self) -> list[Values]:
         if self._reference is None:
-            self._reference = [self.teach(x) for x, _ in self._samples.validation]
+            self._reference = [self._teach(x) for x, _ in self._samples.validation]
         return self._reference
 
 
@@ -101,7 +120,7 @@ def logits_of(network: Network) -> str:
 
 
 def rows(values: Tensor) -> Tensor:
-    """Class scores as (N, classes)."""
+    """One row a sample: (N, ...) -> (N, values)."""
     return values.flatten(1)
 
 
@@ -112,5 +131,6 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return distance * temperature**2
 
 
-def _relative_error(values: Tensor, teacher: Tensor) -> Tensor:
+def relative_error(values: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error over the teacher's mean square."""
     return torch.div((values - teacher).square().mean(), teacher.square().mean().clamp_min(1e-12))

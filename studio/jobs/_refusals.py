@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from studio.core.encoding import Codebook, innermost
 from studio.core.errors import StudioError
 from studio.core.plan import Plan
@@ -34,3 +36,16 @@ def without_shared(engine: Engine, plan: Plan) -> str | None:
     if any(isinstance(innermost(one), Codebook) for one in engine.encodings(plan).values()):
         return None
     return "No layer of the plan shares values: there is nothing to tune."
+
+
+def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
+    """Reason why a teacher cannot teach: it cannot be read, answers in another shape, has no tensor to compare."""
+    from studio.jobs import _teacher
+
+    try:
+        found = _teacher.load(engine, settings.teacher)
+    except StudioError as error:
+        return str(error)
+    if (settings.hints or settings.attention) and not _teacher.inner_pairs(engine.variant(plan).network, found):
+        return "The teacher has no inner tensor of the size of one here: use response or relations."
+    return None

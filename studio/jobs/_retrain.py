@@ -62,7 +62,7 @@ def loss_of(student: Student, goal: Goal) -> Any:
     """`loss(x, labels)` of a student by its goal alone."""
 
     def loss(x: Tensor, labels: Tensor | None) -> Tensor:
-        return goal.loss(student.model(x, goal.keep), x, labels)
+        return goal.loss(student.model(x, goal.ends.keep), x, labels)
 
     return loss
 

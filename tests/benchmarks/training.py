@@ -1,4 +1,4 @@
-"""Accuracy before and after training on CIFAR-10: pruned, cut, few bits; against the float network with the same budget.
+"""Accuracy before and after training on CIFAR-10: pruned, cut, few bits; beside the float network trained as long.
 
 Every run: one thread, one seed, a tenth of the training data held back; the test file is read for the
 figures alone. "before" is the plan without training.

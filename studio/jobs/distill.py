@@ -1,0 +1,78 @@
+"""A compressed network that learns from another one (Hinton et al. 2015; names as in Gou et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from studio.core.settings import Settings, setting
+from studio.jobs._settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from studio.core.plan import Plan
+    from studio.core.state import State
+    from studio.engine.engine import Engine
+    from studio.jobs._base import Task
+
+
+class DistillSettings(TrainingSettings):
+    """What a person can set."""
+
+    teacher: str = setting("", "File of the network to learn from; empty: the original network.", title="Teacher")
+    alpha: float = setting(
+        0.7, "Weight of the teacher's class probabilities beside the labels'.", title="Response", low=0, high=1
+    )
+    temperature: float = setting(
+        4.0, "Softens the probabilities, so that they also say which wrong classes are near.",
+        title="Temperature", low=1, high=20,
+    )  # fmt: skip
+    hints: float = setting(
+        0.0, "Weight of inner tensors being alike, through a 1x1 adapter each (FitNets, Romero 2015).",
+        title="Feature hints", low=0, high=1000,
+    )  # fmt: skip
+    attention: float = setting(
+        0.0, "Weight of looking at the same places (attention transfer, Zagoruyko 2017).",
+        title="Attention", low=0, high=1000,
+    )  # fmt: skip
+    relations: float = setting(
+        0.0, "Weight of samples lying alike to each other (relational distillation, Park 2019).",
+        title="Relations", low=0, high=1000,
+    )  # fmt: skip
+    compare: bool = setting(
+        True, "Train the same once more without the teacher: only that shows whether it helps.",
+        title="Compare without teacher",
+    )  # fmt: skip
+    scale_rate: float = setting(
+        0.001, "Largest relative change of a quantized layer's scale in one step.",
+        title="Rate of scales", low=0, high=0.1,
+    )  # fmt: skip
+    freeze: float = setting(
+        0.8, "Share of the training after which scales stay, and are exactly those that will be exported.",
+        title="Scales freeze at", low=0.1, high=1,
+    )  # fmt: skip
+
+
+class Distill:
+    """Trains the plan's network, with its masks, cuts and integers in place, towards a teacher.
+
+    The same run without the teacher, with the same seed and epochs, goes beside it.
+    """
+
+    name: ClassVar[str] = "distill"
+    title: ClassVar[str] = "Distill"
+    help: ClassVar[str] = "Train the compressed network to answer as a teacher does, and compare without one."
+    settings: ClassVar[type[Settings]] = DistillSettings
+
+    def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
+        """Refuse data that does not fit, and a teacher whose answers have another shape."""
+        from studio.jobs import _refusals
+
+        return _refusals.common(engine, settings) or _refusals.teacher(engine, plan, settings)
+
+    def run(self, task: Task) -> State:
+        """Return what `retrain` does, or `quantization_aware` where layers of the plan are on grids."""
+        from studio.jobs import _distill
+
+        return _distill.run(task)
+
+
+JOB = Distill()
