@@ -116,9 +116,10 @@ def verdict(without: Tensor, taught: Tensor) -> dict[str, Any]:
     before, after = (np.asarray(scores.numpy(), np.float64) for scores in (without, taught))
     low, high = paired_interval(before, after)
     difference = float(after.mean() - before.mean())
+    with_it, without_it = 100 * after.mean(), 100 * before.mean()
     text = (
-        f"With the teacher {100 * after.mean():.2f} %, without {100 * before.mean():.2f} % "
-        f"on {len(after):,} validation samples: {100 * difference:+.2f} points (95 %: {100 * low:+.2f} to {100 * high:+.2f})."
+        f"With the teacher {with_it:.2f} %, without {without_it:.2f} % on {len(after):,} validation samples: "
+        f"{100 * difference:+.2f} points (95 %: {100 * low:+.2f} to {100 * high:+.2f})."
     )
     return {"verdict": f"{text} {_words(low, high)}", "difference": difference, "interval": [low, high]}
 

@@ -117,7 +117,7 @@ def test_a_teacher_with_other_answers_is_refused_with_what_would_fit(
     with pytest.raises(Refused, match="gives 8, the network 4") as caught:
         runner.run("distill", engine, PRUNED, teacher=str(path), **SETTINGS)
     assert "1x8x8 to 4" in str(caught.value)
-    with pytest.raises(Refused, match="nothing.onnx"):
+    with pytest.raises(Refused, match=r"nothing\.onnx"):
         runner.run("distill", engine, PRUNED, teacher=str(tmp_path / "nothing.onnx"), **SETTINGS)
     assert runner.reports == []
 
