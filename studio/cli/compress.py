@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.cli import _common as common
+from studio.cli import _jobs
 from studio.core.errors import DataError, PlanError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="SPEC",
         help="a step on top: 'LAYER:technique(key=value,..)', globs allowed, 'LAYER:float'",
     )  # fmt: skip
+    _jobs.arguments(parser)
     parser.add_argument("--calibration-samples", type=int, metavar="N", help="samples for ranges (default 300)")
     parser.add_argument("--attention", metavar="SPEC", help="selector in front: 'edge_density(stride=2)'")
     parser.add_argument("--crop", metavar="HxW", help="window of the attention stage in frame pixels")
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from studio.core.plan import Plan
 
     began = time.monotonic()
-    start, options = _with_flags(_start(args), args), _options(args.option)
+    start, options = _jobs.with_jobs(_with_flags(_start(args), args), args), _options(args.option)
     args.plan = Plan(preprocess=start.preprocess)  # steps come on top, where refused ones can be left out
     with common.progress_on_stderr() as progress:
         session = common.open_session(args, args.model, progress)
@@ -71,11 +73,13 @@ def run(args: argparse.Namespace) -> int:
             plan, dropped = _plan(args, start, session)
             session.set_plan(plan, "command line")
             session.cancel()
+            _jobs.train(session, args, progress)
+            session.cancel()
             formats = tuple(name.strip() for name in args.format.split(",") if name.strip())
             found = session.export(args.out, formats, options, force=args.force, progress=progress, frames=args.frames)
         finally:
             session.close()
-    answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration")}
+    answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration", "jobs")}
     answer |= {"plan": str(Path(args.out).resolve() / "plan.json"), "seconds": time.monotonic() - began}
     answer |= {"skipped": found["skipped"] + dropped, "float_layers": found["float_layers"]}
     if args.json:
@@ -225,6 +229,8 @@ def print_results(found: dict[str, Any]) -> None:
         sys.stdout.write(f"mixed, not full-integer: float layers are {', '.join(found['float_layers'])}\n")
     for skip in found.get("skipped", []):
         sys.stdout.write(f"left out: {skip['layer']}: {skip['technique']}: {skip['reason']}\n")
+    for job in found["jobs"]:
+        sys.stdout.write(f"trained: {job['job']}, {job['seconds']:,.0f} s\n")
     if found["calibration"]["same_as_evaluation"]:
         sys.stdout.write(
             "Ranges were taken from the evaluation data itself; give --calibration for an honest figure.\n"

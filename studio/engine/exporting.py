@@ -151,6 +151,7 @@ def _summary(
     before: Result, previews: Mapping[str, Result], program: Program, engine: Engine, plan: Plan
 ) -> dict[str, Any]:
     per_format = {name: sizes(result) for name, result in previews.items()}
+    state = engine.state(plan)
     info = engine.calibration(plan.calibration)[1]
     return {
         "before": sizes(before),
@@ -158,6 +159,7 @@ def _summary(
         "calibration": {
             "source": info.source, "samples": info.samples, "same_as_evaluation": info.same_as_evaluation,
         },
+        "jobs": [] if state is None else list(state.about.get("jobs", [])),
         "skipped": [{"layer": s.layer, "technique": s.technique, "reason": s.reason} for s in engine.skipped(plan)],
     }  # fmt: skip
 

@@ -13,16 +13,14 @@ import torch
 from studio.core import paths
 from studio.core.errors import FileError
 
-EVERY_S = 20.0
-"""A save is due this long after the last; with a batch of up to 10 s, at most 30 s of work are lost."""
 _META = "edge_studio_checkpoint"
 
 
 class FileCheckpoints:
     """`Checkpoints` in one file. `seconds`: work done so far, over all starts of the job."""
 
-    def __init__(self, path: Path, *, every: float = EVERY_S, hurry: Callable[[], bool] = lambda: False) -> None:
-        """`hurry()`: True where a save is due at once, because the job is to be put aside."""
+    def __init__(self, path: Path, *, every: float, hurry: Callable[[], bool] = lambda: False) -> None:
+        """`every`: seconds of work between two saves. `hurry()`: True where one is due at once, before a break."""
         self._path = path
         self._every = every
         self._hurry = hurry

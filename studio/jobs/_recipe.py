@@ -23,6 +23,9 @@ from studio.core.step import Step, Steps
 from studio.core.technique import Stage
 from studio.engine.resolve import canonical
 
+CHECKPOINT_S = 20.0
+"""A checkpoint is due this long after the last; with a batch of up to 10 s, at most 30 s of work are lost."""
+
 
 def versions() -> dict[str, str]:
     """Versions of the code that a result depends on."""
@@ -33,7 +36,8 @@ def versions() -> dict[str, str]:
 class Recipe:
     """What was open, a plan (with the state it starts from), jobs in order, and threads: the same result again.
 
-    `folder`: where code of the user's is found, as `python -m` finds it; no part of the identity.
+    No part of the identity: `folder`, where code of the user's is found, as `python -m` finds it, and
+    `checkpoint_s`, seconds of work between two checkpoints.
     """
 
     opened: Opened
@@ -42,12 +46,13 @@ class Recipe:
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=versions)
     folder: str = field(default_factory=os.getcwd)
+    checkpoint_s: float = CHECKPOINT_S
 
     @cached_property
     def id(self) -> str:
         """Same for the same work on the same files under the same code: 16 hexadecimal digits."""
         files = [_stamp(self.opened, role) for role in ("model", "data", "calibration", "train")]
-        value = {**self.to_json(), "folder": None, "plan": self._plan_key, "files": files}
+        value = {**self.to_json(), "folder": None, "checkpoint_s": None, "plan": self._plan_key, "files": files}
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -81,6 +86,7 @@ class Recipe:
             "threads": self.threads,
             "versions": dict(self.versions),
             "folder": self.folder,
+            "checkpoint_s": self.checkpoint_s,
         }
 
     @classmethod
@@ -90,7 +96,10 @@ class Recipe:
         opened["input_shape"] = opened["input_shape"] and tuple(opened["input_shape"])
         plan = replace(Plan.from_json(value["plan"]), state=value["state"])
         jobs = jobs_from_json(value["jobs"])
-        return cls(Opened(**opened), plan, jobs, int(value["threads"]), dict(value["versions"]), value["folder"])
+        return cls(
+            Opened(**opened), plan, jobs, int(value["threads"]), dict(value["versions"]), value["folder"],
+            float(value["checkpoint_s"]),
+        )  # fmt: skip
 
 
 def plan_of(plan: Plan, spec: JobSpec, graph: Graph, state: str | None) -> Plan:

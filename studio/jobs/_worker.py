@@ -33,8 +33,10 @@ class Suspended(Cancelled):
 class Control:
     """What the user wants of a running job."""
 
-    def __init__(self, folder: JobFolder) -> None:
+    def __init__(self, folder: JobFolder, every: float) -> None:
+        """`every`: seconds of work between two checkpoints."""
         self._folder = folder
+        self._every = every
         self._looked = 0.0
         self._saves: int | None = None  # made when the wish to suspend was seen
 
@@ -42,7 +44,8 @@ class Control:
         """Turn to job `job` of the recipe; ends here where the user wants it, as nothing can be lost."""
         from studio.jobs._checkpoints import FileCheckpoints
 
-        self.checkpoints = FileCheckpoints(self._folder.checkpoint(job), hurry=lambda: self._saves is not None)
+        path = self._folder.checkpoint(job)
+        self.checkpoints = FileCheckpoints(path, every=self._every, hurry=lambda: self._saves is not None)
         self._looked = 0.0
         self.stop()
         if self._saves is not None:
@@ -100,7 +103,7 @@ def _states(folder: JobFolder, recipe: Recipe) -> State:
     from studio.engine.opening import engine_again
 
     torch.set_num_threads(recipe.threads)
-    control = Control(folder)
+    control = Control(folder, recipe.checkpoint_s)
     engine = engine_again(recipe.opened)
     start = folder.finished()
     state = folder.before(start)

@@ -271,7 +271,7 @@ def test_a_recipe_is_the_same_for_the_same_work_only() -> None:
         replace(one, versions={"studio": "other"}),
     ]
     assert len({one.id, *(other.id for other in others)}) == 7
-    assert replace(one, plan=Plan(jobs=one.jobs), folder="/").id == one.id
+    assert replace(one, plan=Plan(jobs=one.jobs), folder="/", checkpoint_s=1.0).id == one.id
     assert find(one) is None
 
 

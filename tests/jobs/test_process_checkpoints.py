@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from studio.core.errors import FileError
-from studio.jobs._checkpoints import EVERY_S, FileCheckpoints
+from studio.jobs._checkpoints import FileCheckpoints as Checkpoints
+from studio.jobs._recipe import CHECKPOINT_S
+
+
+def checkpoints_at(folder: Path) -> Checkpoints:
+    return Checkpoints(folder / "c", every=CHECKPOINT_S)
 
 
 def test_tensors_and_values_come_back_exactly(tmp_path: Path) -> None:
@@ -19,8 +24,8 @@ def test_tensors_and_values_come_back_exactly(tmp_path: Path) -> None:
         "a": shared, "b": shared[2:], "t": torch.tensor(3), "none": torch.zeros(0), "rng": torch.get_rng_state(),
         "epoch": 3, "history": [0.1, 1 / 3], "state": {"big": 2**120, "name": "PCG64"}, "best": None,
     }  # fmt: skip
-    FileCheckpoints(tmp_path / "c").save(content)
-    found = FileCheckpoints(tmp_path / "c").load()
+    checkpoints_at(tmp_path).save(content)
+    found = checkpoints_at(tmp_path).load()
     assert found is not None
     assert found.keys() == content.keys()
     for name, value in content.items():
@@ -33,11 +38,11 @@ def test_tensors_and_values_come_back_exactly(tmp_path: Path) -> None:
 
 
 def test_there_is_none_at_the_first_start(tmp_path: Path) -> None:
-    assert FileCheckpoints(tmp_path / "c").load() is None
+    assert checkpoints_at(tmp_path).load() is None
 
 
 def test_a_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = FileCheckpoints(tmp_path / "c")
+    checkpoints = checkpoints_at(tmp_path)
     checkpoints.save({"epoch": 1})
 
     def full(_: int) -> None:
@@ -47,15 +52,15 @@ def test_a_full_disk_keeps_the_last_good_one(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(FileError, match="No space left") as error:
         checkpoints.save({"epoch": 2})
     assert "Free some space" in error.value.remedy
-    assert FileCheckpoints(tmp_path / "c").load() == {"epoch": 1}
+    assert checkpoints_at(tmp_path).load() == {"epoch": 1}
     assert [f.name for f in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_save_is_due_within_half_a_minute_or_in_a_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    checkpoints = FileCheckpoints(tmp_path / "c")
-    now += EVERY_S - 1
+    checkpoints = checkpoints_at(tmp_path)
+    now += CHECKPOINT_S - 1
     assert not checkpoints.due()
     checkpoints.rest(10)  # a pause of 10 s within: only the rest was work
     now += 9
@@ -64,19 +69,19 @@ def test_a_save_is_due_within_half_a_minute_or_in_a_hurry(tmp_path: Path, monkey
     assert checkpoints.due()
     checkpoints.save({})
     assert not checkpoints.due()
-    assert checkpoints.seconds == pytest.approx(EVERY_S + 1)
-    again = FileCheckpoints(tmp_path / "c", hurry=lambda: True)
+    assert checkpoints.seconds == pytest.approx(CHECKPOINT_S + 1)
+    again = Checkpoints(tmp_path / "c", every=CHECKPOINT_S, hurry=lambda: True)
     again.load()
     now += 2
-    assert again.seconds == pytest.approx(EVERY_S + 3)
+    assert again.seconds == pytest.approx(CHECKPOINT_S + 3)
     assert again.due()
-    assert EVERY_S <= 25
+    assert CHECKPOINT_S <= 20
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    FileCheckpoints(tmp_path / "c").save({"a": torch.ones(8)})
+    checkpoints_at(tmp_path).save({"a": torch.ones(8)})
     content = (tmp_path / "c").read_bytes()
     for damaged in (content[:40], b"", b"x" * 200, content.replace(b"edge_studio", b"edge_stupid")):
         (tmp_path / "c").write_bytes(damaged)
         with pytest.raises(FileError, match="no checkpoint"):
-            FileCheckpoints(tmp_path / "c").load()
+            checkpoints_at(tmp_path).load()

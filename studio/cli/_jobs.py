@@ -1,0 +1,119 @@
+"""Training jobs of a command: which ones, run and followed on stderr; Ctrl-C puts them aside."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from studio.core.errors import Cancelled, PlanError, StudioError
+
+if TYPE_CHECKING:
+    from studio.cli._common import Progress
+    from studio.core.plan import Plan
+    from studio.jobs._folder import Told
+    from studio.jobs._process import JobProcess
+    from studio.jobs._recipe import Recipe
+    from studio.session import Session
+
+TERMINAL_S, LINES_S = 0.5, 5.0
+"""How often progress is shown: in a terminal, and as lines in a file."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What to train before the export, and where."""
+    parser.add_argument(
+        "--retrain", type=int, metavar="EPOCHS", help="retrain so long (epochs of the plan's own retraining, if any)"
+    )
+    parser.add_argument(
+        "--job", action="append", default=[], metavar="SPEC", help="a training job: 'distill(epochs=5)'; in order"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of the training (default: cores - 1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="train on a Dask cluster: tcp://HOST:8786")
+
+
+def with_jobs(plan: Plan, args: argparse.Namespace) -> Plan:
+    """Return the plan with the jobs that flags name; raises PlanError."""
+    from dataclasses import replace
+
+    from studio.core.jobspec import JobSpec
+    from studio.core.setspec import parse_call
+
+    jobs = plan.jobs
+    if args.retrain is not None:
+        epochs = {"epochs": args.retrain}
+        if not any(spec.job == "retrain" for spec in jobs):
+            jobs = (JobSpec("retrain"), *jobs)
+        jobs = tuple(replace(s, settings={**s.settings, **epochs}) if s.job == "retrain" else s for s in jobs)
+    jobs = (*jobs, *(JobSpec(*parse_call(text)) for text in args.job))
+    for flag, value in (("--threads", args.threads), ("--cluster", args.cluster)):
+        if value is not None and not jobs:
+            remedy = "Give --retrain EPOCHS or --job SPEC as well."
+            raise PlanError(f"{flag} is for training jobs, and there are none.", remedy=remedy)
+    if args.threads is not None and args.threads < 1:
+        raise PlanError(f"--threads {args.threads} is not possible.", remedy="Choose 1 or more.")
+    return replace(plan, jobs=jobs)
+
+
+def train(session: Session, args: argparse.Namespace, progress: Progress) -> None:
+    """Run the jobs of the session's plan, if any, and make their result its plan; goes on where they were stopped.
+
+    Raises Refused, Cancelled after Ctrl-C, or what a job ended with.
+    """
+    if not session.plan.jobs:
+        return
+    recipe = session.jobs.recipe(threads=args.threads or threads())
+    if args.cluster is not None:
+        from studio.jobs._cluster import run_many
+
+        (state,) = run_many([recipe], args.cluster, progress=progress)
+        session.jobs.take(recipe, state)
+    else:
+        job = _begin(recipe)
+        _follow(job, progress)
+        session.jobs.apply(job)
+
+
+def threads() -> int:
+    """Threads of a training with nothing beside it: as OMP_NUM_THREADS says, else all cores but one."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _begin(recipe: Recipe) -> JobProcess:
+    """Start the jobs, go on with them, or follow them where they still run."""
+    from studio.jobs import _process
+
+    known = _process.find(recipe)
+    if known is not None and known.status in ("running", "paused"):
+        known.resume()
+        return known
+    return _process.start(recipe)
+
+
+def _follow(job: JobProcess, progress: Progress) -> None:
+    every = TERMINAL_S if sys.stderr.isatty() else LINES_S
+    try:
+        while job.status == "running":
+            job.wait(every)
+            told = job.reports()
+            if told:
+                progress(_title(job, told[-1]), told[-1].report.step, told[-1].report.steps)
+    except KeyboardInterrupt:
+        job.suspend()
+        sys.stderr.write(
+            f"{job.recipe.title}: put aside at its last checkpoint; the same command goes on from there.\n"
+        )
+        raise Cancelled from None
+    if job.status == "stopped":
+        remedy = f"Run the same command again: it goes on from the last checkpoint. Messages: {job.folder.path / 'log'}"
+        raise StudioError("the process of the job was ended from outside.", where=job.recipe.title, remedy=remedy)
+
+
+def _title(job: JobProcess, told: Told) -> str:
+    count = f" ({told.job + 1} of {len(job.recipe.jobs)})" if len(job.recipe.jobs) > 1 else ""
+    curves = ", ".join(f"{name} {value:.4g}" for name, value in told.report.values.items())
+    left = told.report.seconds_left
+    time = "" if left is None else f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
+    return f"{job.recipe.jobs[told.job].job}{count}: {curves}{time}"
