@@ -101,7 +101,7 @@ class Emitter:
             own: Any = node.operator
             encoding = self._encodings.get(node.name)
             weight = own.weight.detach().numpy() if encoding is None else decoded(encoding)
-            bias = None if own.bias is None else own.bias.detach().numpy()
+            bias = None if own.bias is None or not own.bias.any() else own.bias.detach().numpy()
         return Operation(
             node.kind, (node.name,), inputs, unit.output, False, settings=node.operator.settings(),
             weight=weight, bias=bias, encoding=encoding, constants=_constants(node.operator), operator=node.operator,
