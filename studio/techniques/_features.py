@@ -57,7 +57,8 @@ def weights_of(operator: Operator) -> Tensor:
 def fitted(operator: Operator, rows: Rows, ridge: float) -> Operator:
     """Layer whose weights (and bias, where it has one) give the targets with the least squared error.
 
-    `ridge` pulls towards the weights that it has. Solved in float64.
+    `ridge` (and as much for each unknown as there are few rows) pulls towards the weights that it has.
+    Solved in float64.
     """
     old = weights_of(operator)
     bias: Any = operator.bias
@@ -78,8 +79,9 @@ def fitted(operator: Operator, rows: Rows, ridge: float) -> Operator:
 
 
 def _solve(x: Tensor, rest: Tensor, ridge: float) -> Tensor:
-    """Return argmin |x w - rest|^2 + ridge * |x|^2 / d * |w|^2, by the smaller of the two normal equations."""
+    """Return argmin |x w - rest|^2 + (ridge + d / n) |x|^2 / d |w|^2, by the smaller of the two normal equations."""
     n, d = x.shape[1:]
+    ridge += d / n
     square = (x.mT @ x if d <= n else x @ x.mT).double()
     size = square.diagonal(dim1=-2, dim2=-1).sum(-1) / d
     pull = torch.where(size > 0, ridge * size, 1.0)[:, None, None] * torch.eye(square.shape[-1], dtype=torch.float64)

@@ -9,6 +9,7 @@ layer). Costs are in shares of the variance of what the layer gives, behind an a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from studio.network.channels import channels_of
 from studio.network.network import Network, Node
 from studio.techniques._features import weights_of
-from studio.techniques._input_moments import input_moments
+from studio.techniques._input_moments import PATCHES, input_moments
 
 WIDEST = 4096
 """Inputs of a layer up to which its second moments are taken; beyond, the size of its weights counts alone."""
@@ -101,12 +102,23 @@ def readers_of(network: Network, batches: Sequence[Tensor]) -> list[Reader]:
     variance = _variances(network, nodes, batches)
     found = []
     for node in nodes:
-        second = None
-        if node.name in moments:
-            root = moments[node.name].root
-            second = root.T @ root
+        root = moments[node.name].root if node.name in moments else None
+        second = None if root is None else _damped(root.T @ root, _rows(network, node, batches))
         found += _readers(network, node, second, variance[node.name])
     return found
+
+
+def _damped(second: np.ndarray, rows: int) -> np.ndarray:
+    """Moments with a ridge of their mean for each unknown as there are few rows: these would fit any error."""
+    damped: np.ndarray = second + np.eye(len(second)) * (np.trace(second) / rows)
+    return damped
+
+
+def _rows(network: Network, node: Node, batches: Sequence[Tensor]) -> int:
+    """Rows that the moments of a layer are taken over."""
+    shape = channels_of(network).shapes[node.name if node.kind == "conv" else node.inputs[0]]
+    places = math.prod(shape[1:-1] if node.kind == "linear" else shape[2:])
+    return min(PATCHES, places * sum(len(batch) for batch in batches))
 
 
 def _inputs(network: Network, node: Node) -> int:
