@@ -35,6 +35,7 @@ from studio.lowering.cost import peak_ram
 from studio.lowering.program import Program
 from studio.network.network import Network
 from studio.techniques._ranks import Spectrum
+from studio.techniques._rewrite import RewriteContext
 
 Progress = Callable[[str, int, int], None]
 """`progress(title, done, total)`; called from the thread that works."""
@@ -114,6 +115,10 @@ class Engine:
         """Channels that stay under a plan's cuts, bool (channels,) by channel group; errors as of `variant`."""
         with self._lock:
             return self._rewriter.kept(self.resolve(plan), plan.calibration, self.state(plan))
+
+    def rewrite_context(self, calibration: Calibration) -> RewriteContext:
+        """What a technique that rewrites this network may look at."""
+        return self._rewriter.context(self.base, calibration)
 
     def add_state(self, state: State) -> str:
         """Make a training result known; plans name it by the id that is returned."""

@@ -48,12 +48,16 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a lesson stands in its job. `curves`: names of its loss and its validation in the reports."""
+    """Where a lesson stands in its job. `curves`: names of its loss and its validation in the reports.
+
+    `epochs`: of this lesson, 0 = all that the settings say.
+    """
 
     stage: int = 0
     first: int = 0  # steps of the lessons before it
     steps: int = 0  # of the whole job; 0 = this lesson's
     curves: tuple[str, str] = ("loss", "validation")
+    epochs: int = 0
 
 
 @dataclass
@@ -100,7 +104,7 @@ class _Run:
         self.task, self.lesson, self.samples, self.keeper, self.place = task, lesson, samples, keeper, place
         self.settings: TrainingSettings = task.settings
         self.optimizers = Optimizers(lesson.groups, self.settings)
-        self.steps = samples.settings.epochs * samples.batches
+        self.steps = (place.epochs or self.settings.epochs) * samples.batches
         self.at = _Progress()
         self.best: dict[str, Tensor] = {}
         self.clock = _Clock()

@@ -7,6 +7,7 @@ from typing import Any
 from studio.core.encoding import Codebook, innermost
 from studio.core.errors import StudioError
 from studio.core.plan import Plan
+from studio.core.technique import Stage
 from studio.engine.engine import Engine
 from studio.jobs import _augment
 from studio.jobs._samples import split
@@ -48,4 +49,18 @@ def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
         return str(error)
     if (settings.hints or settings.attention) and not _teacher.inner_pairs(engine.variant(plan).network, found):
         return "The teacher has no inner tensor of the size of one here: use response or relations."
+    return None
+
+
+def rounds(engine: Engine, plan: Plan, settings: Any) -> str | None:
+    """Reason why channels cannot leave in rounds."""
+    if settings.rounds == 1:
+        return None
+    if settings.rounds > settings.epochs:
+        return f"{settings.rounds} rounds need an epoch each, and there are {settings.epochs}: raise epochs."
+    rewrites = engine.resolve(plan).rewrites
+    if Stage.STRUCTURE not in rewrites:
+        return "The plan cuts no channels, so none can leave in rounds."
+    if len(rewrites) > 1:
+        return "Channels leave in rounds only where nothing else rewrites the network: train with 1 round."
     return None

@@ -11,22 +11,54 @@ from torch import Tensor
 from studio.core.errors import Refused
 from studio.core.state import State
 from studio.engine.engine import Engine
+from studio.engine.variant import fits
 from studio.jobs._base import Task
 from studio.jobs._goal import Goal
-from studio.jobs._loop import Lesson, train
+from studio.jobs._loop import Lesson, Place, train
 from studio.jobs._masks import Tightening
-from studio.jobs._resume import Keeper
+from studio.jobs._resume import Keeper, copies, put, tensors_under
+from studio.jobs._rounds import Rounds
 from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
 
 
 def run(task: Task) -> State:
-    """Train the plan's float network with its masks held or tightening; raises StudioError or Cancelled."""
+    """Train the plan's float network with its masks held or tightening; raises StudioError or Cancelled.
+
+    Where channels leave in rounds, all rounds but the last train without masks and grids.
+    """
     refuse(task)
     samples = split(task.engine, task.settings)
+    goal, keeper = goal_of(task.engine, samples), Keeper(task)
+    if task.settings.rounds > 1 and not _decided(task):
+        return _in_rounds(task, goal, samples, keeper)
     student = Student(task.engine, task.plan, quantized=False)
-    goal = goal_of(task.engine, samples)
-    curve = train(task, _lesson(task, student, goal, samples), samples, Keeper(task))
+    curve = train(task, _lesson(task, student, goal, samples), samples, keeper)
+    return student.state(about(task, goal, {"curve": curve}))
+
+
+def _decided(task: Task) -> bool:
+    """True where an earlier job has decided which channels stay."""
+    state = task.engine.state(task.plan)
+    return state is not None and fits(state, task.engine.resolve(task.plan))
+
+
+def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> State:
+    rounds, curve, first = Rounds(task), [], 0
+    whole = task.settings.epochs * samples.batches
+    for i in range(task.settings.rounds):
+        plan = rounds.cut(i)
+        student = Student(task.engine, plan, quantized=False)
+        lesson = _lesson(task, student, goal, samples)
+        place = Place(i, first, whole, epochs=rounds.epochs(i))
+        done = keeper.done(i)
+        if done is None:
+            own = train(task, lesson, samples, keeper, place)
+            done = keeper.finish(i, {**copies(student.tensors, "tensor:"), "curve": own})
+        put(student.tensors, tensors_under(done, "tensor:"))
+        curve += [{**entry, "step": entry["step"] + first} for entry in done["curve"]]
+        first += rounds.epochs(i) * samples.batches
+        rounds.trained(student.state({}))
     return student.state(about(task, goal, {"curve": curve}))
 
 

@@ -28,6 +28,10 @@ class RetrainSettings(TrainingSettings):
         0.6, "Share of the training after which the cubic schedule has pruned all; the rest recovers.",
         title="Pruned by", low=0.05, high=0.95,
     )  # fmt: skip
+    rounds: int = setting(
+        1, "Rounds in which channels leave, more at first, with training between; epochs are shared out over them.",
+        title="Channels leave in", low=1, high=50, step=1,
+    )  # fmt: skip
 
 
 class Retrain:
@@ -39,10 +43,10 @@ class Retrain:
     settings: ClassVar[type[Settings]] = RetrainSettings
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
-        """Refuse where there is no training data, or where samples cannot be augmented so."""
+        """Refuse data that does not fit, samples that cannot be augmented so, and rounds that cannot be."""
         from studio.jobs import _refusals
 
-        return _refusals.common(engine, settings)
+        return _refusals.common(engine, settings) or _refusals.rounds(engine, plan, settings)
 
     def run(self, task: Task) -> State:
         """Return trained weights and biases, the masks that held and the channels that stayed."""

@@ -28,8 +28,15 @@ def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext
     """
     decided = all(name in context.kept for name in work)
     kept = {name: context.kept[name] for name in work} if decided else kept_channels(network, work, context)
+    return cut(network, kept) if decided else cut_and_fitted(network, kept, work, context)
+
+
+def cut_and_fitted(
+    network: Network, kept: Mapping[str, np.ndarray], work: Mapping[str, Any], context: RewriteContext
+) -> Network:  # fmt: skip
+    """Return the network that is cut, and fitted again where the settings say so."""
     found = cut(network, kept)
-    if decided or found is network or not any(settings.reestimate for settings in work.values()):
+    if found is network or not any(settings.reestimate for settings in work.values()):
         return found
     samples = _samples(context, "fitting the weights behind a cut", "switch 'Fit again' off")
     return reestimate(network, found, remaining(network, kept), samples)
@@ -49,6 +56,17 @@ def kept_channels(network: Network, work: Mapping[str, Any], context: RewriteCon
     for parts in together.values():
         kept |= kept_of(parts, cheapest(network, parts, parts[0].settings.amount))
     return kept
+
+
+def kept_after(
+    network: Network, gone: Mapping[str, Sequence[int]], work: Mapping[str, Any], context: RewriteContext
+) -> Mapping[str, np.ndarray]:  # fmt: skip
+    """Flags of the channels that stay, by group, when so many of each part of it go, the least important first."""
+    parts, counts = [], []
+    for name, own in gone.items():
+        parts += _parts(network, groups_of(network)[name], work[name], context)
+        counts += list(own)
+    return kept_of(parts, counts)
 
 
 def _parts(network: Network, group: ChannelGroup, settings: Any, context: RewriteContext) -> list[Part]:

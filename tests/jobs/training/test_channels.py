@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
+from studio.core.settings import validate
 from studio.engine.engine import Engine
-from tests.jobs.training.conftest import Runner
+from studio.jobs._base import Task
+from studio.jobs._rounds import Rounds
+from studio.jobs.retrain import RetrainSettings
+from tests.jobs.training.conftest import Killed, Memory, Runner, killer, often
 
 SETTINGS = {"epochs": 2, "batch_size": 54, "learning_rate": 0.02}
 CUT = Plan().with_default(Step("prune_channels", amount=0.5, scope="layer", criterion="l1"))
@@ -50,3 +56,53 @@ def test_integers_are_trained_behind_a_cut(engine: Engine, runner: Runner) -> No
     assert engine.unused(after) == ()
     assert shapes(engine, after) == shapes(engine, CUT)
     assert engine.measure(after).value > engine.measure(plan).value - 0.02
+
+
+ROUNDS = {"epochs": 3, "rounds": 3, "batch_size": 90, "learning_rate": 0.02}
+
+
+def test_channels_leave_in_rounds(engine: Engine, runner: Runner) -> None:
+    state = runner.run("retrain", engine, CUT, **ROUNDS)
+    plan = replace(CUT, state=engine.add_state(state))
+    assert shapes(engine, plan) == shapes(engine, CUT)
+    assert {name: int(kept.sum()) for name, kept in state.kept.items()} == {"conv1": 4, "conv3": 4}
+    assert engine.measure(plan).value > 0.85
+    assert [entry["step"] for entry in state.about["curve"]] == [6, 12, 18]
+    assert runner.reports[-1].step == runner.reports[-1].steps == 18
+    assert engine.unused(plan) == ()
+
+
+def test_each_round_cuts_the_trained_network_as_far_as_the_cubic_schedule(engine: Engine) -> None:
+    """4 of 8 channels leave: by a third of the way 1 - (2/3)^3 = 0.70 of them, by two thirds 0.96."""
+    values = validate(RetrainSettings, ROUNDS, "retrain")
+    rounds = Rounds(Task(engine, CUT, values, lambda report: None, Memory(), lambda: None))
+    left = []
+    for i in range(3):
+        plan = rounds.cut(i)
+        left.append(shapes(engine, plan)["conv3"])
+        state = engine.state(plan)
+        assert state is not None
+        rounds.trained(state)
+    assert left == [(6, 6, 3, 3), (5, 5, 3, 3), (4, 4, 3, 3)]
+
+
+def test_a_killed_run_in_rounds_gives_the_same_channels(engine: Engine) -> None:
+    plan = CUT.with_default(Step("prune_weights", amount=0.4))
+    wanted = Runner().run("retrain", engine, plan, schedule="cubic", **ROUNDS)
+    memory = Memory(often(2))
+    for at in (8, 7):
+        with pytest.raises(Killed):
+            Runner().run("retrain", engine, plan, memory, killer(at), schedule="cubic", **ROUNDS)
+    found = Runner().run("retrain", engine, plan, memory, schedule="cubic", **ROUNDS)
+    assert found.id == wanted.id
+    assert found.about["curve"] == wanted.about["curve"]
+    after = replace(plan, state=engine.add_state(found))
+    for one in engine.encodings(after).values():
+        assert int((one.decode() == 0).sum()) == int(0.4 * one.decode().size)
+
+
+def test_rounds_that_cannot_be_are_refused(engine: Engine, runner: Runner) -> None:
+    with pytest.raises(Refused, match="epochs"):
+        runner.run("retrain", engine, CUT, epochs=2, rounds=3)
+    with pytest.raises(Refused, match="cuts no channels"):
+        runner.run("retrain", engine, Plan(), epochs=4, rounds=3)
