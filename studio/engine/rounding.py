@@ -112,7 +112,7 @@ def _learn(
     task: Task, start: Tensor, steps: int, generator: torch.Generator,
     stop: Callable[[], bool] | None, progress: Callable[[int], None] | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Levels above and bias after gradient descent on random rows."""
+    """Levels above and bias after gradient descent on random rows, shuffled once: picking them anew costs more."""
     gap = task.upper - task.lower
     numbers = _inverse((task.weight - task.lower) / gap.where(gap > 0, torch.ones_like(gap))).requires_grad_()
     bias = start.clone().requires_grad_()
@@ -120,16 +120,18 @@ def _learn(
     optimizer = torch.optim.Adam(
         [{"params": [numbers], "lr": RATE}, {"params": [bias], "lr": BIAS_RATE * max(spread, 1e-12)}], betas=(0.9, 0.95)
     )
-    targets = task.activated(task.targets)
+    order = torch.randperm(task.rows.shape[1], generator=generator)
+    rows, targets = task.rows[:, order], task.activated(task.targets)[:, order]
     error = float(task.errors(_chosen(task, numbers.detach() >= 0), start).mean())
     for step in range(steps):
         if stop and stop():
             raise Cancelled
-        rows = torch.randint(task.rows.shape[1], (min(ROWS, task.rows.shape[1]),), generator=generator)
+        begin = step * ROWS % max(1, len(order) - ROWS + 1)
+        now = slice(begin, begin + ROWS)
         with torch.enable_grad():
             share = _share(numbers)
-            y = torch.baddbmm(bias, task.rows[:, rows], (task.lower + share * gap).transpose(1, 2))
-            loss = (task.activated(y) - targets[:, rows]).square().mean() / max(error, 1e-30)
+            y = torch.baddbmm(bias, rows[:, now], (task.lower + share * gap).transpose(1, 2))
+            loss = (task.activated(y) - targets[:, now]).square().mean() / max(error, 1e-30)
             loss = loss + _penalty(share, step / steps)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
