@@ -13,7 +13,7 @@ import torch
 
 from studio.core import registry
 from studio.core.encoding import Encoding
-from studio.core.errors import DataError, PlanError, Refused
+from studio.core.errors import Cancelled, DataError, PlanError, Refused
 from studio.core.graph import Graph, Layer
 from studio.core.plan import Calibration, Plan, Step
 from studio.core.result import Cost, Result
@@ -86,13 +86,24 @@ class Engine:
             self._resolved = {**dict(list(self._resolved.items())[-KEPT_PROGRAMS:]), plan.key: found}
         return found
 
-    def variant(self, plan: Plan) -> Variant:
+    def variant(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> Variant:
         """Return the float network that the plan's rewrites make; the original itself where there are none.
 
-        Raises DataError where a rewrite needs samples and there are none.
+        Raises DataError where a rewrite needs samples and there are none, Cancelled when `stop()` says so.
         """
+
+        def tick(title: str, done: int, total: int) -> None:
+            if stop and stop():
+                raise Cancelled
+            if progress:
+                progress(title, done, total)
+
         with self._lock:
-            return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan))
+            before, self._rewriter.tick = self._rewriter.tick, tick
+            try:
+                return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan))
+            finally:
+                self._rewriter.tick = before
 
     def spectrum(self, plan: Plan, layer: str) -> Spectrum:
         """Singular values of a layer, cut by its low-rank step (by that of default settings where it has none).
@@ -166,7 +177,8 @@ class Engine:
         return self._tuning.of(plan).pending
 
     def prepare(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> None:
-        """Learn what is pending, layer by layer; minutes. Raises Cancelled, and DataError without any samples."""
+        """Rewrite, and learn what is pending, layer by layer; minutes. Raises Cancelled, DataError without samples."""
+        self.variant(plan, progress, stop)
         self._tuning.prepare(plan, progress, stop)
 
     def _form(self, plan: Plan) -> str:

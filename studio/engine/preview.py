@@ -146,6 +146,7 @@ class PreviewLane:
     def _measure_form(self, wanted: _Wanted) -> None:
         """Cost and accuracy of a plan in the form that is there."""
         engine, listener = self._engine, self._listener
+        engine.variant(wanted.plan, listener.progress, self._gone)
         listener.answered(wanted.plan, engine.cost(wanted.plan))
         if engine.evaluator is None:
             return

@@ -23,7 +23,7 @@ from studio.engine.encode import Encoder
 from studio.network.content import operator_key, weights_key
 from studio.network.cost import describe
 from studio.network.network import Network
-from studio.techniques._rewrite import RewriteContext
+from studio.techniques._rewrite import RewriteContext, Tick, quiet
 
 if TYPE_CHECKING:
     from studio.engine.resolve import Resolved
@@ -71,6 +71,7 @@ class Rewriter:
         self._batches = batches
         self._variants: OrderedDict[str, Variant] = OrderedDict()
         self._values: OrderedDict[str, Any] = OrderedDict()
+        self.tick: Tick = quiet  # who hears how far the work is that runs now
 
     def variant(self, resolved: Resolved, calibration: Calibration, state: State | None = None) -> Variant:
         """Return the network after STRUCTURE, FACTOR and EQUALIZE; the base where nothing is rewritten.
@@ -122,6 +123,7 @@ class Rewriter:
             batches=lambda: self._batches(calibration),
             remember=lambda key, compute: self._remember(f"{calibration} {key}", compute),
             kept=kept,
+            tick=self.tick,
         )
 
     def kept(

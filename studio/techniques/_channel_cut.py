@@ -39,14 +39,15 @@ def cut_and_fitted(
     if found is network or not any(settings.reestimate for settings in work.values()):
         return found
     samples = _samples(context, "fitting the weights behind a cut", "switch 'Fit again' off")
-    return reestimate(network, found, remaining(network, kept), samples)
+    return reestimate(network, found, remaining(network, kept), samples, tick=context.tick)
 
 
 def kept_channels(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Mapping[str, np.ndarray]:
     """Flags of the channels that stay, by group."""
     alone: list[Part] = []
     together: dict[str, list[Part]] = {}
-    for name, settings in work.items():
+    for i, (name, settings) in enumerate(work.items()):
+        context.tick("Choosing channels", i, len(work))
         parts = _parts(network, groups_of(network)[name], settings, context)
         if settings.scope == "global":
             together.setdefault(settings.model_dump_json(), []).extend(parts)
@@ -81,7 +82,9 @@ def _parts(network: Network, group: ChannelGroup, settings: Any, context: Rewrit
 def _by_readers(network: Network, group: ChannelGroup, context: RewriteContext) -> list[Curve]:
     def find() -> list[Reader]:
         what = "the criterion reconstruction"
-        return readers_of(network, _samples(context, what, "choose another criterion and switch 'Fit again' off"))
+        return readers_of(
+            network, _samples(context, what, "choose another criterion and switch 'Fit again' off"), context.tick
+        )
 
     readers: list[Reader] = context.remember(f"channel readers {weights_key(network)}", find)
     return [elimination(group.classes[part].tolist(), readers) for part in group.parts]

@@ -13,6 +13,7 @@ from torch.nn import functional
 from studio.core.errors import DataError
 from studio.network.network import Network, Node
 from studio.network.operators import Conv, ConvTranspose
+from studio.techniques._rewrite import Tick, quiet
 
 PATCHES = 8192
 """Places looked at for one layer, spread over all samples; more change the factors' accuracy by nothing measurable."""
@@ -32,7 +33,9 @@ class Moments:
     mean: np.ndarray | None
 
 
-def input_moments(network: Network, names: Iterable[str], batches: Sequence[Tensor]) -> Mapping[str, Moments]:
+def input_moments(
+    network: Network, names: Iterable[str], batches: Sequence[Tensor], tick: Tick = quiet
+) -> Mapping[str, Moments]:
     """Moments for the named layers over `batches` of the network's input, (N, ...) float32 each.
 
     Raises DataError naming the layer whose input holds NaN or infinite values.
@@ -48,7 +51,8 @@ def input_moments(network: Network, names: Iterable[str], batches: Sequence[Tens
         for reader in readers.get(node.name, ()):
             reader.add(value, -(-PATCHES * len(value) // total))
 
-    for batch in batches:
+    for i, batch in enumerate(batches):
+        tick("Looking at the inputs of the layers", i, len(batches))
         for part in torch.split(batch, size):
             network.run((part,), visit=visit)
     return {name: one.finish() for name, one in running.items()}

@@ -87,7 +87,7 @@ def _moments(network: Network, names: list[str], context: RewriteContext) -> Map
         batches = context.batches() if names else ()
     except DataError:
         return {}
-    return input_moments(network, names, batches) if names else {}
+    return input_moments(network, names, batches, context.tick) if names else {}
 
 
 def _problem(node: Node, key: str, moments: Moments | None) -> Problem:

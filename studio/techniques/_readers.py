@@ -21,6 +21,7 @@ from studio.network.channels import channels_of
 from studio.network.network import Network, Node
 from studio.techniques._features import weights_of
 from studio.techniques._input_moments import PATCHES, input_moments
+from studio.techniques._rewrite import Tick, quiet
 
 WIDEST = 4096
 """Inputs of a layer up to which its second moments are taken; beyond, the size of its weights counts alone."""
@@ -90,7 +91,7 @@ def elimination(classes: Sequence[int], readers: Sequence[Reader]) -> Curve:
     return Curve(np.array(order, np.int64), np.cumsum(costs))
 
 
-def readers_of(network: Network, batches: Sequence[Tensor]) -> list[Reader]:
+def readers_of(network: Network, batches: Sequence[Tensor], tick: Tick = quiet) -> list[Reader]:
     """All layers that read channels of others, with moments of their inputs over calibration samples.
 
     Depthwise convolutions are none: they lose what they read. Raises DataError naming a layer whose
@@ -98,7 +99,7 @@ def readers_of(network: Network, batches: Sequence[Tensor]) -> list[Reader]:
     """
     nodes = [node for node in network.nodes if node.name in channels_of(network).made and not lost_whole(network, node)]
     narrow = [node.name for node in nodes if _width(network, node) <= WIDEST]
-    moments = input_moments(network, narrow, batches)
+    moments = input_moments(network, narrow, batches, tick)
     variance = _variances(network, nodes, batches)
     found = []
     for node in nodes:

@@ -19,6 +19,7 @@ from studio.network.channels import channels_of
 from studio.network.cut_operators import Kept
 from studio.network.network import Network, Node
 from studio.techniques._features import fitted, rows_of
+from studio.techniques._rewrite import Tick, quiet
 
 BYTES = 1 << 28
 """Memory for tensors of all samples (both networks'); fewer samples are taken where one needs much."""
@@ -29,8 +30,9 @@ RIDGE = 0.03
 
 
 def reestimate(
-    original: Network, cut: Network, left: Mapping[str, Kept], batches: Sequence[Tensor], ridge: float = RIDGE
-) -> Network:
+    original: Network, cut: Network, left: Mapping[str, Kept], batches: Sequence[Tensor], ridge: float = RIDGE,
+    tick: Tick = quiet,
+) -> Network:  # fmt: skip
     """Return the cut network with weights and biases fitted; nodes that no cut reaches are the same objects.
 
     `left`: what stays of each of the original's tensors; `batches`: samples of the network's input,
@@ -38,7 +40,7 @@ def reestimate(
     ones stay as they are. Raises DataError naming the layer that gets NaN or infinite values.
     """
     samples = torch.cat(list(batches))[: _affordable(original)]
-    return cut.with_nodes(_Pass(original, cut, left, ridge).nodes(samples))
+    return cut.with_nodes(_Pass(original, cut, left, ridge, tick).nodes(samples))
 
 
 def _affordable(network: Network) -> int:
@@ -57,6 +59,7 @@ class _Pass:
     cut: Network
     left: Mapping[str, Kept]
     ridge: float
+    tick: Tick
     before: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
 
@@ -66,6 +69,7 @@ class _Pass:
         found = []
         with torch.no_grad():
             for i, (old, new) in enumerate(zip(self.original.nodes, self.cut.nodes, strict=True)):
+                self.tick("Fitting the weights behind the cut", i, len(self.cut.nodes))
                 found.append(self._node(old, new, samples))
                 for name in set(new.inputs):
                     if last[name] == i:

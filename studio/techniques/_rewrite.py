@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from studio.network.network import Network
 
 
+Tick = Callable[[str, int, int], None]
+
+
+def quiet(title: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class RewriteContext:
     """Beside the network to rewrite.
@@ -26,7 +33,8 @@ class RewriteContext:
     `batches()`: calibration samples of the network's input, (N, ...) float32 each; raises DataError
     where there is no data. `remember(key, compute)`: the value of `compute()`, kept under a content
     key so that a slider that comes back finds it. `kept`: channels, bool (channels,) by channel group,
-    that training has decided: they are neither scored nor chosen again.
+    that training has decided: they are neither scored nor chosen again. `tick(title, done, total)` tells
+    how far work over a second is, and raises Cancelled where the user wants it to end.
     """
 
     original: Network
@@ -35,6 +43,7 @@ class RewriteContext:
     batches: Callable[[], Sequence[Tensor]]
     remember: Callable[[str, Callable[[], Any]], Any]
     kept: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tick: Tick = quiet
 
 
 class RewriteTechnique(Technique, Protocol):
