@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.calibration_arguments(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--plan", metavar="FILE", help="plan.json to apply")
-    start.add_argument("--preset", metavar="NAME", help="shipped plan: int8, deep-compression")
+    start.add_argument("--preset", metavar="NAME", help="shipped plan: int8, int4-weights, deep-compression")
     parser.add_argument(
         "--set", action="append", default=[], metavar="SPEC",
         help="a step on top: 'LAYER:technique(key=value,..)', globs allowed, 'LAYER:float'",

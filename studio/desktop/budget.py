@@ -133,9 +133,10 @@ class BudgetBar(QWidget):
             return replace(found, state="updating", state_text="measuring ...")
         measured = result.plan_key == current
         spread = (result.interval[1] - result.interval[0]) / 2 if result.interval else 0.0
-        state: State = "measured" if result.complete else "updating"
+        state: State = "measured" if result.complete and not result.quick else "updating"
+        quick = "nearest, not learned · " if result.quick else ""
         count = f"{result.samples:,} samples" if result.complete else f"{result.samples:,} of {result.total:,}"
-        text = f"{state} · {count}, ±{100 * spread:.1f}"
+        text = f"{state} · {quick}{count}, ±{100 * spread:.1f}"
         before = base.value if base is not None else None
         delta = f" · {100 * result.delta:+.2f} pt".replace("-", "−") if result.delta is not None else ""
         low = min(0.5, result.value, before or 1.0) * 0.9

@@ -20,8 +20,10 @@ from studio.core.errors import Cancelled
 Bounds = tuple[float, float]
 Scales = Literal["own", "shared", "fixed"]
 """Each output channel has a scale of its own, all have one, or they stay as they are."""
-ROWS = 2048
-"""Rows of one step."""
+ROWS, LEAST_ROWS = 2048, 256
+"""Rows of one step: fewer for layers of many weights, down to the least."""
+PRODUCTS = 1 << 28
+"""Rows times weights of one step beyond which rows become fewer."""
 RATE, BIAS_RATE = 0.05, 0.01
 """Adam's step for the numbers, and for the bias in standard deviations of the layer's output."""
 WARM = 0.2
@@ -122,12 +124,13 @@ def _learn(
     )
     order = torch.randperm(task.rows.shape[1], generator=generator)
     rows, targets = task.rows[:, order], task.activated(task.targets)[:, order]
+    count = min(ROWS, max(LEAST_ROWS, PRODUCTS // task.weight.numel()))
     error = float(task.errors(_chosen(task, numbers.detach() >= 0), start).mean())
     for step in range(steps):
         if stop and stop():
             raise Cancelled
-        begin = step * ROWS % max(1, len(order) - ROWS + 1)
-        now = slice(begin, begin + ROWS)
+        begin = step * count % max(1, len(order) - count + 1)
+        now = slice(begin, begin + count)
         with torch.enable_grad():
             share = _share(numbers)
             y = torch.baddbmm(bias, rows[:, now], (task.lower + share * gap).transpose(1, 2))

@@ -31,7 +31,7 @@ from studio.network.parameters import with_biases
 if TYPE_CHECKING:
     from studio.engine.engine import Engine, Progress
 
-VERSION = "2"
+VERSION = "3"
 """Part of every key: another way to learn gives other results."""
 SAMPLES = 1000
 """Calibration samples that rounding is learned from where there are so many, whatever the plan takes for ranges."""
