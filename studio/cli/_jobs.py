@@ -82,7 +82,7 @@ def threads() -> int:
 
 
 def _begin(recipe: Recipe) -> JobProcess:
-    """Start the jobs, go on with them, or follow them where they still run."""
+    """Start the jobs, go on with them, or follow them where they still run; what has ended well is taken as it is."""
     from studio.jobs import _process
 
     known = _process.find(recipe)

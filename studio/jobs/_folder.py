@@ -74,17 +74,27 @@ class JobFolder:
             remedy = "Start the job anew."
             raise FileError(f"is no folder of a job: {error}.", where=str(self.path), remedy=remedy) from None
 
+    @property
+    def begun(self) -> str | None:
+        """Id of the recipe that was begun here, over the files as they were then; None in an empty folder."""
+        try:
+            return str(json.loads((self.path / "job.json").read_text())["id"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
     def prepare(self, recipe: Recipe, start: State | None) -> None:
         """Make the folder ready to begin, or to go on with what was not finished.
 
         Raises FileError where it holds something else.
         """
-        if (self.path / "job.json").exists():
-            if json.loads((self.path / "job.json").read_text()).get("id") != recipe.id:
+        if self.begun is not None:
+            if self.begun != recipe.id:
                 what = "holds a job with other settings, or its model or data were changed since."
                 raise FileError(what, where=str(self.path), remedy="Start the job anew, in an empty folder.")
             ended = self.outcome()
-            if ended is not None and ended.status != "failed":
+            if ended is not None and ended.status == "cancelled":
                 self.clear()
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "result.json").unlink(missing_ok=True)

@@ -51,6 +51,14 @@ class JobProcess:
         found, self._offset = self.folder.told(self._offset)
         return found
 
+    def curves(self) -> dict[tuple[int, str], dict[int, float]]:
+        """Return the values of every curve by step, by the number of the job and the curve's name."""
+        found: dict[tuple[int, str], dict[int, float]] = {}
+        for told in self.folder.told()[0]:
+            for name, value in told.report.values.items():
+                found.setdefault((told.job, name), {})[told.report.step] = value
+        return found
+
     def pause(self) -> None:
         """Hold the job; its process stays, without working."""
         self.folder.wish("pause")
@@ -118,22 +126,25 @@ class JobProcess:
 def start(recipe: Recipe, state: State | None = None, folder: Path | None = None) -> JobProcess:
     """Start a recipe in a process of its own, or go on with the same one that was stopped or failed.
 
-    `state`: the one that the plan names. `folder`: where the job keeps its files, by default one below
-    the user's folder. Raises StudioError where another job runs on this machine or on this plan,
-    ModelError for a model that is no file, FileError for a folder that cannot be written.
+    One that has ended well, and was not taken yet, is handed back as it is. `state`: the one that the plan
+    names. `folder`: where the job keeps its files, by default one below the user's folder. Raises
+    StudioError where another job runs on this machine or on this plan, ModelError for a model that is
+    no file, FileError for a folder that cannot be written.
     """
     recipe.check()
     if not recipe.jobs:
         raise PlanError("there is no job to run.", where="plan: jobs", remedy="Name one, as in retrain(epochs=5).")
     own = JobFolder(folder or jobs_folder() / recipe.id)
-    _begin(own, recipe, state)
+    outcome = own.outcome() if own.begun == recipe.id else None
+    if outcome is None or outcome.status != "done":
+        _begin(own, recipe, state)
     return JobProcess(own)
 
 
 def find(recipe: Recipe) -> JobProcess | None:
     """Return the same job where it was begun already, whatever came of it; None where it was not."""
     folder = JobFolder(jobs_folder() / recipe.id)
-    return JobProcess(folder) if (folder.path / "job.json").exists() else None
+    return JobProcess(folder) if folder.begun == recipe.id else None
 
 
 def find_unfinished() -> list[JobProcess]:
@@ -142,11 +153,11 @@ def find_unfinished() -> list[JobProcess]:
     Those that still run, those that were stopped by a kill, and those that ended while no app was there.
     """
     found = []
-    for path in sorted(jobs_folder().iterdir(), key=lambda p: -p.stat().st_mtime):
-        with suppress(StudioError):
+    for path in jobs_folder().iterdir():
+        with suppress(StudioError, OSError):  # another process may remove a folder just now
             if path.is_dir():
-                found.append(JobProcess(JobFolder(path)))
-    return found
+                found.append((path.stat().st_mtime, JobProcess(JobFolder(path))))
+    return [job for _, job in sorted(found, key=lambda entry: -entry[0])]
 
 
 def _begin(folder: JobFolder, recipe: Recipe, state: State | None) -> None:

@@ -83,6 +83,8 @@ def test_a_job_gives_its_state_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert 0 < about["seconds"] < 30
     assert not list(job.folder.path.glob("*.checkpoint"))
     assert [j.folder.path for j in find_unfinished()] == [job.folder.path]
+    assert start(job.recipe).state().id == state.id  # ended well and not taken yet: nothing runs again
+    assert len(job.folder.told()[0]) == 40
     job.discard()
     assert find_unfinished() == []
 
@@ -103,6 +105,7 @@ def test_kill_9_of_the_worker_and_go_on_to_the_same_result(tmp_path: Path) -> No
     assert len(again) == 3
     assert all(steps[i - 1] - steps[i] < 5 + 1 for i in again)  # back to the last checkpoint, no further
     assert steps[-1] == 120
+    assert list(job.curves()[0, "loss"]) == list(range(1, 121))
 
 
 @pytest.mark.usefixtures("fake_job")

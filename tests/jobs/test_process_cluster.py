@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,8 +13,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from studio.cli.main import run
 from studio.core import paths
 from studio.core.errors import FileError, Refused, StudioError
 from studio.core.jobspec import JobSpec
@@ -117,6 +121,19 @@ def test_what_goes_wrong_there_is_raised_here(cluster: Any) -> None:
         run_many([away], cluster)
     with pytest.raises(Refused, match="training"):
         run_many([replace(recipe(), opened=Opened(str(DEMO / "parts.onnx")))], cluster)
+
+
+def test_compress_trains_on_a_cluster(
+    cluster: Any, alone: dict[str, State], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, train = str(DEMO / "crops_test.npz"), str(DEMO / "crops_calibration.npz")
+    given = ["compress", str(DEMO / "parts.onnx"), "--data", data, "--train-data", train, "--samples", "50", "--json"]
+    jobs = ["--set", "fc:float", "--retrain", "1", "--threads", "1", "--cluster", cluster.scheduler_address]
+    assert run([*given, *jobs, "--format", "safetensors", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [job["job"] for job in found["jobs"]] == ["retrain"]
+    weights = load_file(found["exports"][0]["path"])
+    assert np.array_equal(weights["fc.weight"], alone["float"].tensors["fc.weight"])
 
 
 def test_no_cluster_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
