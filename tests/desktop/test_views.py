@@ -125,6 +125,13 @@ def test_nothing_of_the_inspector_is_cut_off(demo: Any, qtbot: QtBot, presenter:
     demo.set_presenter(False)
 
 
+def test_small_and_large_again_keeps_the_inspector(demo: Any, qtbot: QtBot) -> None:
+    inspector = demo.network.inspector
+    for size, width in (((1440, 900), 432), ((1280, 720), 392), ((1440, 900), 432)):
+        demo.resize(*size)
+        qtbot.waitUntil(lambda width=width: abs(inspector.width() - width) <= 1)
+
+
 def test_one_stage_holds_one_technique(demo: Any, qtbot: QtBot) -> None:
     demo.use_preset("int8")
     cards, name = demo.network.inspector.cards, demo.session.graph.weighted[0].name

@@ -76,8 +76,8 @@ def test_keys_move_the_selection_and_a_drag_is_one_undo(
     assert window.session.plan.steps(second) == (Step("quantize"),)
     slider = card.controls["weight_bits"].slider
     slider.setSliderDown(True)
-    for value in (4, 3, 2):
-        slider.setValue(value)
+    for bits in (6, 5, 4):
+        slider.setValue(slider.maximum() - (8 - bits))
     slider.setSliderDown(False)
     assert window.session.plan.steps(second) == (Step("quantize", weight_bits=4),)
     qtbot.waitUntil(window.actions_.by_name["undo"].isEnabled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -61,7 +61,7 @@ class NetworkTab(QWidget):
         self.caption = QLabel()
         self.caption.setObjectName("secondary")
         self._fresh: set[str] = set()
-        self._compact = False
+        self._compact = self._divided = False
         self._gather = QTimer(self, interval=GATHER_MS, singleShot=True)
         self._gather.timeout.connect(self._show_fresh)
         self._build()
@@ -126,9 +126,15 @@ class NetworkTab(QWidget):
         self.search.setFixedWidth(fonts.px(190))
         self.inspector.setMaximumWidth(fonts.px(560))
         inspector, plot, lists = (392, 316, 206) if self._compact else (432, 366, 214)
-        self._whole.setSizes([10_000, fonts.px(inspector)])
-        self._lower.setSizes([fonts.px(plot), 10_000])
-        self._left.setSizes([10_000, fonts.px(lists)])
+        _divide(self._whole, 1, fonts.px(inspector))
+        _divide(self._left, 1, fonts.px(lists))
+        _divide(self._lower, 0, fonts.px(plot))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._divided:  # the first time that there is a size to divide
+            self._divided = True
+            self.rescale()
 
     def _connect(self) -> None:
         self.graph.selection_changed.connect(self._selected)
@@ -298,6 +304,13 @@ def changed_layers(session: Session, old: Plan, new: Plan) -> list[str]:
     if before.rewrites != after.rewrites:
         return names
     return [name for name in names if before.steps.get(name) != after.steps.get(name)]
+
+
+def _divide(splitter: QSplitter, which: int, size: int) -> None:
+    """Give one of two parts `size` pixels and the other the rest: Qt shrinks both where their sum is too large."""
+    whole = splitter.width() if splitter.orientation() == Qt.Orientation.Horizontal else splitter.height()
+    rest = max(1, whole - splitter.handleWidth() - size)
+    splitter.setSizes([rest, size] if which else [size, rest])
 
 
 def _button(text: str, tip: str, act: object) -> QPushButton:

@@ -31,9 +31,10 @@ class TechniqueCard(QFrame):
         self._step = Step(technique)
         self._on = False
         self._effect: Effect | None = None
+        self._shown: object = None
         self.check = QCheckBox(self.found.title)
         self.check.setAccessibleName(f"{self.found.title} on or off")
-        self.check.toggled.connect(self.switched)
+        self.check.toggled.connect(self._switched)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
         self.effect = QLabel()
@@ -85,10 +86,8 @@ class TechniqueCard(QFrame):
                     form.addRow(setting.title, made)
                 else:
                     form.addRow(made)
-        if main is None:
-            top.addStretch(1)
         top.addWidget(self.reason, 1)
-        top.addWidget(self.effect)
+        top.addWidget(self.effect, 1 if main is None else 0)
         top.addWidget(self.more)
         kept = self.more.sizePolicy()
         kept.setRetainSizeWhenHidden(True)  # so that numbers of all cards stand in one column
@@ -107,6 +106,10 @@ class TechniqueCard(QFrame):
 
         `replaces`: the step of another technique of the same stage, which this one would push out.
         """
+        shown = (step, reason, replaces)
+        if shown == self._shown:  # most cards, at most changes: a plan changes while a hand drags
+            return
+        self._shown = shown
         self._on = step is not None
         self._step = step or Step(self.technique)
         values = self._step.values
@@ -119,6 +122,7 @@ class TechniqueCard(QFrame):
         self.check.setToolTip(reason or self.found.help + instead)
         self.reason.setText(reason or "")
         self.reason.setVisible(reason is not None)
+        self.effect.setVisible(reason is None)
         inactive = self.found.inactive(values)
         for setting in declared(self.found.settings):
             made = self.controls[setting.name]
@@ -150,7 +154,12 @@ class TechniqueCard(QFrame):
         self.details.setVisible(on)
         self.more.setIcon(icons.icon("down" if on else "right"))
 
+    def _switched(self, on: bool) -> None:
+        self._shown = None
+        self.switched.emit(on)
+
     def _set(self, name: str, value: Any, final: bool) -> None:
+        self._shown = None  # a refusal must set the control back
         self._step = self._step.with_settings(**{name: value})
         self.changed.emit(self._step, final)
 
