@@ -66,6 +66,8 @@ def _stage(task: Task, samples: Samples, goal: Goal, keeper: Keeper, place: Plac
 
 def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taught: bool) -> Lesson:
     settings = task.settings
+    if settings.restore:
+        student.restore(samples.some)
     groups = student.groups(settings, samples.some, settings.scale_rate)
     tensors = student.tensors
     loss = loss_of(student, goal)

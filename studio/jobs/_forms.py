@@ -37,6 +37,9 @@ class Form(Protocol):
     def steps(self) -> Tensor:
         """Scale of the integers, (channels,) or (1,), without gradients; 1 where there are none."""
 
+    def rescale(self, factor: Tensor) -> bool:
+        """Multiply what is stored by a factor for each output channel; False where there is no such scale."""
+
     def limit(self) -> None:
         """Bring what a step moved too far back."""
 
@@ -49,7 +52,7 @@ class GridForm:
         self._levels = grid_levels(grid.width, grid.power_of_two)
         self._start = torch.from_numpy(grid.scale.copy())
         self._factor = torch.ones_like(self._start).requires_grad_()
-        self.tensors = {"scale": self._factor}
+        self.tensors = {"start": self._start, "scale": self._factor}
         self.scales = [self._factor]
         self.values: list[Tensor] = []
 
@@ -64,6 +67,12 @@ class GridForm:
 
     def steps(self) -> Tensor:
         return (self._start * self._factor).detach()
+
+    def rescale(self, factor: Tensor) -> bool:
+        if self._grid.axis is None:
+            return False
+        self._start.mul_(factor if self._grid.group is None else factor[:, None])
+        return True
 
     def limit(self) -> None:
         self._factor.clamp_(NARROWEST, WIDEST)
@@ -114,6 +123,9 @@ class BookForm:
         if self._scale is None:
             return torch.ones(1)
         return self._scale[torch.from_numpy(self._book.block_of_channel), 0]
+
+    def rescale(self, factor: Tensor) -> bool:
+        return False
 
     def limit(self) -> None:
         if self._scale is not None:

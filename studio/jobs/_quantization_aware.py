@@ -28,6 +28,8 @@ def run(task: Task) -> State:
 def quantized_lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     """Lesson of a student with grids: its scales are learned until they freeze."""
     settings = task.settings
+    if settings.restore:
+        student.restore(samples.some)
     freezing = Freezing(student, settings.freeze)
     return Lesson(
         student.tensors,

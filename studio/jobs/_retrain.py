@@ -106,6 +106,12 @@ def last(curve: Sequence[Mapping[str, float]]) -> float:
 
 def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     settings = task.settings
+    tightening = None
+    if settings.schedule == "cubic" and student.masks.tensors:
+        tightening = Tightening(student.masks, student.model, settings.start, settings.ramp)
+        tightening.before(0, 1)
+    if settings.restore:
+        student.restore(samples.some)
     common: dict[str, Any] = {
         "tensors": student.tensors,
         "groups": student.groups(settings, samples.some),
@@ -113,7 +119,6 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesso
         "measure": lambda: goal.measure(student.model),
         "after": student.limit,
     }
-    if settings.schedule == "cubic" and student.masks.tensors:
-        tightening = Tightening(student.masks, student.model, settings.start, settings.ramp)
-        return Lesson(**common, before=tightening.before, settled=tightening.settled)
-    return Lesson(**common)
+    if tightening is None:
+        return Lesson(**common)
+    return Lesson(**common, before=tightening.before, settled=tightening.settled)

@@ -17,6 +17,10 @@ from studio.engine.evaluator import CHUNK
 from studio.jobs._augment import augment, generator_of
 from studio.jobs._settings import TrainingSettings
 
+SOME, FEWEST = 256, 16
+"""Samples from which statistics are taken: so many, or as many as `BYTES` hold of the largest tensor."""
+BYTES = 1 << 27
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -27,6 +31,7 @@ class Samples:
     trained: np.ndarray
     held: np.ndarray
     labels: Tensor | None  # int64 (count,), None where the network is no classifier or there are none
+    few: int = SOME
     _orders: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -50,10 +55,12 @@ class Samples:
         found = [torch.from_numpy(self.dataset.batch(part)) for part in parts]
         return [(x, None if self.labels is None else self.labels[p]) for x, p in zip(found, parts, strict=True)]
 
-    @property
+    @cached_property
     def some(self) -> Tensor:
-        """A few samples, the same for every run with this seed."""
-        return self.validation[0][0]
+        """Training samples for statistics, the same for every run with this seed; fewer where tensors are large."""
+        draws = np.random.default_rng(self.settings.seed)
+        chosen = draws.choice(self.trained, min(self.few, len(self.trained)), replace=False)
+        return torch.from_numpy(self.dataset.batch(chosen))
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
@@ -88,7 +95,9 @@ def split(engine: Engine, settings: TrainingSettings) -> Samples:
         what = f"{len(trained):,} training samples are left beside {held:,} for validation: fewer than one batch."
         remedy = f"Lower batch_size (now {settings.batch_size}) or give more data."
         raise DataError(what, where=dataset.source, remedy=remedy)
-    return Samples(dataset, settings, np.sort(trained), np.sort(order[:held]), labels)
+    few = BYTES // max(layer.activation_bytes for layer in engine.graph.layers)
+    few = max(FEWEST, min(SOME, few))
+    return Samples(dataset, settings, np.sort(trained), np.sort(order[:held]), labels, few)
 
 
 def _labels(engine: Engine, dataset: Dataset) -> Tensor | None:

@@ -59,6 +59,10 @@ class TrainingSettings(Settings):
     noise: float = setting(
         0.0, "Gaussian noise added to each sample, in standard deviations of the sample.", title="Noise", low=0, high=2
     )
+    restore: bool = setting(
+        True, "Before the first step, bring mean and spread of what each changed layer gives back to what they were.",
+        title="Restore statistics",
+    )  # fmt: skip
     seed: int = setting(
         0, "Same seed, same result on the same machine and number of threads.", low=0, high=2**31 - 1, step=1
     )

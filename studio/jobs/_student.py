@@ -19,6 +19,7 @@ from studio.jobs._formats import Formats
 from studio.jobs._forms import BookForm, Form, form_of
 from studio.jobs._masks import Masks, until
 from studio.jobs._optimizers import Group
+from studio.jobs._restore import restore
 from studio.jobs._settings import TrainingSettings
 from studio.jobs._trainable import Trainable
 from studio.jobs._units import units_of
@@ -118,6 +119,10 @@ class Student:
         for name, form in self.forms.items():
             if isinstance(form, BookForm):
                 form.assign(self.model.tensors[f"{name}.weight"])
+
+    def restore(self, x: Tensor) -> None:
+        """Bring the statistics of outputs back to those without masks and grids, on some samples."""
+        restore(self.model, self.forms, self.variant.network, x)
 
     # -- the result -------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -41,6 +42,16 @@ class Trainable:
             return self._run(x, keep)
         rows = [self._run(x[i : i + 1], keep) for i in range(len(x))]
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+    @contextmanager
+    def hooked(self, outputs: Mapping[str, Change]) -> Iterator[None]:
+        """For a while these changes of outputs hold in place of the nodes' own."""
+        kept = dict(self.outputs)
+        self.outputs.update(outputs)
+        try:
+            yield
+        finally:
+            self.outputs = kept
 
     def used(self, name: str) -> Tensor:
         """Weight of a layer as the forward pass uses it."""

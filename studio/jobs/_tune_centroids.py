@@ -21,6 +21,8 @@ def run(task: Task) -> State:
     student = Student(
         task.engine, task.plan, quantized=True, activations=settings.activations, reassign=settings.reassign
     )
+    if settings.restore:
+        student.restore(samples.some)
     goal = goal_of(task.engine, samples)
 
     def before(step: int, steps: int) -> None:

@@ -23,16 +23,38 @@ SMALLEST = 0.1
 def units_of(model: Trainable, x: Tensor) -> dict[str, Tensor]:
     """Unit of each trained tensor, in a shape that multiplies it; x: some samples for the sizes of outputs."""
     nodes = {node.name: node for node in model.network.nodes if any(True for _ in node.operator.parameters())}
-    with torch.no_grad():
-        values = model(x, list(nodes))
+    squares = {name: _Squares(node) for name, node in nodes.items()}
+    with torch.no_grad(), model.hooked(squares):
+        model(x)
     found = {}
     for name, tensor in model.tensors.items():
         layer, _, kind = name.rpartition(".")
         if kind in ("bias", "shift"):
-            found[name] = _of_outputs(values[layer], nodes[layer])
+            found[name] = squares[layer].root()
         else:
             found[name] = _of_weight(tensor.detach(), nodes[layer].kind)
     return found
+
+
+class _Squares:
+    """Looks on at a layer's output, (N, ...) at a time."""
+
+    def __init__(self, node: Node) -> None:
+        self._linear = node.kind == "linear"
+        self._total: Tensor | None = None
+        self._count = 0
+
+    def __call__(self, values: Tensor) -> Tensor:
+        rows = values.movedim(values.dim() - 1 if self._linear else 1, 0).flatten(1)
+        total = rows.square().sum(1)
+        self._total = total if self._total is None else self._total + total
+        self._count += rows.shape[1]
+        return values
+
+    def root(self) -> Tensor:
+        """Root mean square of each channel."""
+        assert self._total is not None
+        return _floored((self._total / self._count).sqrt())
 
 
 def _of_weight(weight: Tensor, kind: str) -> Tensor:
@@ -43,12 +65,6 @@ def _of_weight(weight: Tensor, kind: str) -> Tensor:
         return _root(weight) * math.sqrt(max(1.0, weight[:, 0].numel() / 2))
     each = weight.flatten(1).square().mean(1).sqrt() * math.sqrt(max(1.0, weight[0].numel() / 2))
     return _floored(each).reshape(-1, *[1] * (weight.dim() - 1))
-
-
-def _of_outputs(values: Tensor, node: Node) -> Tensor:
-    """Root mean square of each channel of a layer's output."""
-    axis = values.dim() - 1 if node.kind == "linear" else 1
-    return _floored(values.movedim(axis, 0).flatten(1).square().mean(1).sqrt())
 
 
 def _floored(each: Tensor) -> Tensor:
