@@ -1,8 +1,9 @@
 """Half the multiplications without retraining: prune_channels beside Torch-Pruning, same networks, same pictures.
 
-Torch-Pruning (pip install --no-deps --target DIR torch-pruning; --peer DIR) gets every importance it
-has for these networks, ranked in each layer and over all, with and without the layers behind sums;
-the best of all by accuracy on the evaluation pictures stands beside ours, which is chosen without labels.
+Torch-Pruning (pip install --no-deps --target DIR torch-pruning; --peer DIR) gets its importances, ranked
+in each layer and over all, with and without the layers behind sums; its best on the evaluation pictures
+stands beside ours, which is chosen without labels. It has no fit behind the cut; ours without one is a
+row too. OBDC of 1.6.1 fails inside the peer (TypeError), and is said on stderr.
 """
 
 from __future__ import annotations
