@@ -30,6 +30,8 @@ JOBS = {"float": "retrain", "half the MACs": "retrain", "80 % zeros": "retrain",
 AUGMENT = {"flip": True, "shift": 2}
 RATES = {"retrain": 0.02, "quantization_aware": 0.02, "tune_centroids": 0.003}
 
+EXTRA: dict[str, dict[str, Any]] = {"80 % zeros": {"schedule": "cubic"}}
+
 
 class Memory:
     """No checkpoints: a benchmark that is stopped starts again."""
@@ -73,7 +75,11 @@ def run(engine: Any, name: str, epochs: int, seed: int, changes: dict[str, Any])
         plan = plan.with_default(Step(technique, **settings))
     found = registry.find("jobs", JOBS.get(name, "quantization_aware"))
     rate = {"learning_rate": RATES[found.name]}
-    settings = validate(found.settings, {"epochs": epochs, "seed": seed, **AUGMENT, **rate, **changes}, found.name)
+    settings = validate(
+        found.settings,
+        {"epochs": epochs, "seed": seed, **AUGMENT, **rate, **EXTRA.get(name, {}), **changes},
+        found.name,
+    )
     before = engine.measure(plan)
     started = time.monotonic()
     task = Task(engine, plan, settings, lambda report: say(f"{name}: {report}"), Memory(), lambda: None)
