@@ -87,7 +87,19 @@ class _Running:
         ridge = RIDGE * np.trace(second) / len(second)
         ridge = ridge if ridge > 0 else 1.0  # inputs that never change: all count alike
         second[np.diag_indices_from(second)] += ridge
-        return Moments(np.linalg.cholesky(second).T, mean)
+        return Moments(_root(second), mean)
+
+
+def _root(second: np.ndarray) -> np.ndarray:
+    """Return `root` (d, d) with `root.T @ root == second` (d, d)."""
+    try:
+        root: np.ndarray = np.linalg.cholesky(second).T
+    except np.linalg.LinAlgError:
+        # Inputs that hardly vary about a large mean: the float32 sums leave variances a little below zero.
+        values, vectors = np.linalg.eigh(second)
+        least = np.finfo(np.float32).eps * max(float(values[-1]), np.finfo(np.float32).tiny)
+        root = np.sqrt(np.maximum(values, least))[:, None] * vectors.T
+    return root
 
 
 def patches(x: Tensor, node: Node, rows: int, generator: np.random.Generator) -> Tensor:

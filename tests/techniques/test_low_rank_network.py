@@ -264,3 +264,11 @@ def test_the_spectrum_of_a_layer_that_refuses_is_refused(session: Session) -> No
     relu = next(layer.name for layer in session.graph.layers if layer.kind == "relu")
     with pytest.raises(Refused, match="no weights to factor"):
         session.engine.spectrum(Plan(), relu)
+
+
+def test_inputs_that_hardly_vary_about_a_large_mean_have_finite_moments() -> None:
+    torch.manual_seed(0)
+    x = 1000 + 1e-4 * torch.randn(4000, 12)
+    found = input_moments(network(Linear(torch.randn(3, 12), torch.zeros(3)), (1, 12)), ["conv1"], [x])["conv1"]
+    assert np.isfinite(found.root).all()
+    assert np.linalg.matrix_rank(found.root) == 12
