@@ -41,6 +41,8 @@ MENU = (
     ("open", "data", "demo", "home"), ("plan_open", "plan_save", "netron", "export"), ("undo", "redo"),
     ("tab1", "tab2", "theme", "size", "help"), ("quit",),
 )  # fmt: skip
+FIRST_PRESET = "int8"
+"""The preset behind Ctrl+1: what most people want first."""
 
 
 class Actions:
@@ -72,7 +74,7 @@ class Actions:
         self.preset.setAccessibleName("Preset")
         self.preset.setToolTip("Give all layers a shipped plan (Ctrl+1 for the first)")
         self.preset.addItem("Preset: choose ...", None)
-        for file in sorted(paths.resource("presets").glob("*.json")):
+        for file in sorted(paths.resource("presets").glob("*.json"), key=lambda f: (f.stem != FIRST_PRESET, f.stem)):
             self.preset.addItem(file.stem, file.stem)
         self.preset.activated.connect(self._preset)
         bar.addWidget(self.preset)

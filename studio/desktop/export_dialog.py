@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSettings, Qt, QUrl, Signal
-from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -370,13 +370,11 @@ class ExportDialog(QDialog):
         if self.manifest is not None:
             open_netron(Path(self.manifest["exports"][0]["path"]))
 
-    def reject(self) -> None:
-        self.close()
-
-    def closeEvent(self, event: QCloseEvent) -> None:
+    def done(self, result: int) -> None:
+        """Stop what runs and close, whichever way the dialog is closed."""
         self._job.stop()
         self._facts_job.stop()
-        super().closeEvent(event)
+        super().done(result)
 
 
 def default_folder(session: Session) -> str:

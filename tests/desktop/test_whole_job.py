@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def test_from_start_page_to_files_that_run(
     measured(window)
     qtbot.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)  # 2: preset int8
     measured(window)
+    assert window.session.undo_label == "preset int8"
     qtbot.keyClick(window.network.graph, Qt.Key.Key_End)  # 3: the last layer
     last = window.session.graph.weighted[-1].name
     assert window.network.inspector.title.text() == last
@@ -54,6 +56,7 @@ def test_from_start_page_to_files_that_run(
     assert len(export.results.rows) == 2
     assert "2 of 2" in export.message.text()
     qtbot.mouseClick(export.findChild(object, "export-close"), LEFT)
+    qtbot.waitUntil(lambda: dialog("export-dialog") is None)
     check_files(tmp_path / "out", window.session, previewed.value)
 
 
@@ -97,6 +100,17 @@ def test_cancel_leaves_nothing_behind(window: Any, qtbot: QtBot, tmp_path: Path)
     assert "Stopped" in export.message.text()
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
     export.close()
+
+
+def test_escape_closes_the_dialog(window: Any, qtbot: QtBot) -> None:
+    qtbot.mouseClick(window.start.demo_button, LEFT)
+    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    window.export()
+    with warnings.catch_warnings():  # no window manager gives the dialog the focus
+        warnings.simplefilter("ignore", DeprecationWarning)
+        QApplication.setActiveWindow(dialog("export-dialog"))
+    qtbot.keyClick(dialog("export-dialog"), Qt.Key.Key_Escape)
+    qtbot.waitUntil(lambda: dialog("export-dialog") is None)
 
 
 def test_a_folder_with_other_files_is_asked_about(window: Any, qtbot: QtBot, tmp_path: Path) -> None:
