@@ -32,6 +32,7 @@ REASONS = {
     "prune_channels": "the weights that read the cut channels are fitted again by least squares on calibration data",
     "low_rank": "the inputs' covariance is taken from calibration data, or a large matrix is decomposed, once",
     "equalize": "all pairs of layers of the network are balanced together",
+    "quantize": "sixty scales are tried for every channel of a million weights",
     "share_weights": "the weights are sorted and clustered",
 }
 """Why a technique may take longer; a slow one without a reason here says so."""
