@@ -61,8 +61,7 @@ class StatusBar(QStatusBar):
             widget.setVisible(progress is not None)
         self.pause.setVisible(progress is not None or self.pause.isChecked())
         if progress is None:
-            self.sign.show_state("done" if self._open else "none")
-            self.text.setText(fonts.strong("Preview up to date") if self._open else "All work stays on this computer")
+            self._show_rest()
             return
         self.sign.show_state("running")
         self.text.setText(fonts.strong(progress.title))
@@ -70,9 +69,21 @@ class StatusBar(QStatusBar):
         self.bar.setValue(progress.done)
         self.count.setText(f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else "")
 
+    def _show_rest(self) -> None:
+        """Say that the numbers are those of the plan, or that measuring was stopped before."""
+        session = self._session
+        if session is None:
+            self.sign.show_state("none")
+            self.text.setText("All work stays on this computer")
+            return
+        known = session.measured.get(session.plan.key)
+        stopped = session.data is not None and (known is None or not known.result.complete)
+        self.sign.show_state("running" if stopped else "done")
+        self.text.setText(fonts.strong("Preview stopped" if stopped else "Preview up to date"))
+
     def show_session(self, session: Session | None) -> None:
         """Show data and calibration of a session."""
-        self._open = session is not None
+        self._session = session
         if session is None or session.data is None:
             self.facts.setText("no data" if session else f"Version {__version__}")
             return

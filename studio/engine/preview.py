@@ -125,7 +125,7 @@ class PreviewLane:
                 elif task is not None:
                     self._background(name, task)
             except Cancelled:
-                continue
+                pass  # where something newer is wanted, it goes on with that
             except Exception as error:
                 self._give_up(error, wanted, name)
             if self._rests():

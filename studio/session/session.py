@@ -34,6 +34,11 @@ from studio.session.jobs import Jobs
 from studio.session.layer_view import LayerView
 
 PROGRESS_S = 0.1
+OFF = {
+    Stage.STRUCTURE: "all channels", Stage.FACTOR: "not factored", Stage.EQUALIZE: "not equalized",
+    Stage.SPARSE: "not pruned", Stage.GRID: "in float", Stage.CODE: "not coded", Stage.KERNEL: "plain convolution",
+}  # fmt: skip
+"""What a layer is when a stage is switched off, for undo and the plot."""
 
 
 class Session:
@@ -130,7 +135,7 @@ class Session:
     def remove_step(self, layer: str, stage: Stage) -> None:
         """Switch a stage off on a layer, whatever the defaults say."""
         name, step = self._name(layer), Step.off(stage.name)
-        self.set_plan(self._with_step(self.plan, name, step), f"{stage.name.lower()} off, {name}", focus=name)
+        self.set_plan(self._with_step(self.plan, name, step), _label(step, name), focus=name)
 
     def set_float(self, layer: str) -> None:
         """Leave a layer in float: GRID off, pruning kept."""
@@ -386,5 +391,5 @@ def notice_of(error: BaseException) -> Notice:
 
 
 def _label(step: Step, where: str) -> str:
-    what = step.found.chip(step.values) if step.technique else f"{step.stage.name.lower()} off"
+    what = step.found.chip(step.values) if step.technique else OFF[step.stage]
     return f"{what}, {where}"

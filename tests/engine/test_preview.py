@@ -100,6 +100,29 @@ def test_result_has_interval_and_difference(session: Session) -> None:
     assert session.float_result.value == pytest.approx(result.value - (result.delta or 0))
 
 
+def test_a_cancelled_measurement_ends_with_no_progress_shown(session: Session) -> None:
+    session.wait()
+    heard: list[object] = []
+    running, ended = threading.Event(), threading.Event()
+
+    def progress(value: object) -> None:
+        heard.append(value)
+        if value is not None and not running.is_set():
+            running.set()
+            session.lane.cancel()  # progress that was on its way follows
+        elif value is None and running.is_set():
+            ended.set()
+
+    session.progress_changed.connect(progress)
+    session.set_plan(INT8, "int8")
+    assert running.wait(30)
+    assert ended.wait(30)
+    session.lane.wait()
+    assert heard[-1] is None
+    known = session.measured.get(session.plan.key)
+    assert known is None or not known.result.complete
+
+
 def test_leave_in_float_keeps_pruning(session: Session) -> None:
     name = session.graph.weighted[1].name
     session.set_plan(INT8.with_step(name, Step("prune_weights", amount=0.5)), "plan")
