@@ -29,11 +29,11 @@ from _lenet_share import share
 
 RECIPES = {
     "lenet-300-100": Recipe(
-        float_epochs=25, shift=True, keep=0.059, epochs=200, learning_rate=0.1, ramp=0.75, focus=0.4,
+        float_epochs=25, shift=True, keep=0.058, epochs=200, learning_rate=0.1, ramp=0.75, focus=0.4,
         values=(8, 8, 16), share_epochs=8,
     ),
     "lenet-5": Recipe(
-        float_epochs=8, shift=False, keep=0.017, epochs=20, learning_rate=0.05, ramp=0.7, focus=0.4,
+        float_epochs=8, shift=False, keep=0.0205, epochs=20, learning_rate=0.05, ramp=0.7, focus=0.4,
         values=(16, 8, 8, 8), share_epochs=6,
     ),
 }  # fmt: skip
