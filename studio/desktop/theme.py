@@ -161,6 +161,11 @@ def style_sheet(t: Tokens) -> str:
         border-top-left-radius: 4px; border-top-right-radius: 4px; }}
     QTabBar::tab:selected {{ background: {t.panel}; color: {t.text}; border-color: {t.line};
         border-top: 2px solid {t.accent}; border-bottom-color: {t.panel}; font-weight: 600; }}
+    QTabBar#layer-views {{ background: {t.panel}; }}
+    QTabBar#layer-views::tab {{ background: {t.panel}; padding: 3px 10px; border: 0; border-radius: 0;
+        border-bottom: 2px solid transparent; font-weight: 400; }}
+    QTabBar#layer-views::tab:selected {{ border-bottom: 2px solid {t.accent}; font-weight: 600; }}
+    QTabBar#layer-views::tab:focus {{ color: {t.accent}; }}
     QPushButton, QComboBox, QLineEdit {{ min-height: {fonts.px(24)}px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
     QAbstractSpinBox QLineEdit {{ border: 0; padding: 0 4px; min-height: 0; background: transparent; }}

@@ -112,6 +112,8 @@ class MainWindow(QMainWindow):
             lambda title, done, total: self.status.show_progress(Progress(title, done, total, "steps"))
         )
         self.network.failed.connect(self.notices.tell_error)
+        self.network.furthest.told.connect(self.notice_bar.show_notice)
+        self.network.furthest.progressed.connect(self.status.show_progress)
         self.budget.limits_changed.connect(self.network.tradeoff.set_limits)
         self.status.paused.connect(self.pause)
         self.status.cancelled.connect(self.cancel)
@@ -274,6 +276,7 @@ class MainWindow(QMainWindow):
     def cancel(self) -> None:
         """Stop what runs."""
         self.opener.stop()
+        self.network.furthest.job.stop()
         if self.session is not None:
             self.session.cancel()
 

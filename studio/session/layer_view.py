@@ -13,10 +13,14 @@ from studio.core.encoding import Encoding
 from studio.core.errors import StudioError
 from studio.core.graph import Layer
 from studio.core.metrics import sqnr_db
-from studio.core.plan import Steps
+from studio.core.plan import Step, Steps
+from studio.session import layer_parts
+from studio.session.code_view import CodeView, code_view
 
 if TYPE_CHECKING:
     from studio.session.session import Session
+    from studio.techniques._fast_facts import FastFacts
+    from studio.techniques._ranks import Spectrum
 
 
 class LayerView:
@@ -81,6 +85,47 @@ class LayerView:
         dense = self._session.engine.variant(self._plan).encoder.dense
         whole = np.concatenate([dense[name].values.reshape(-1) for name in self.parts])
         return sqnr_db(whole, self.stored)
+
+    @cached_property
+    def kept(self) -> np.ndarray | None:
+        """Output channels that the plan leaves, bool (channels,) in the file's order; None where none is cut."""
+        return layer_parts.kept_outputs(self._session.engine, self._plan, self.layer)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Weight values that may be stored, sorted: levels of the grid, or centroids; empty in float or factors."""
+        return layer_parts.value_levels(self.encoding)
+
+    @property
+    def code(self) -> CodeView | None:
+        """Symbols of the stored weights and the bits they take; None in float, or in several factors."""
+        return None if self.encoding is None else code_view(self.encoding)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Singular values with the rank of the plan; raises Refused with the reason."""
+        return self._session.engine.spectrum(self._plan, self.name)
+
+    def keep_of_rank(self, spectrum: Spectrum, step: Step, rank: int) -> float:
+        """Setting of a low-rank step that cuts this layer at a rank."""
+        return layer_parts.keep_of_rank(self.layer, spectrum, step, rank)
+
+    @property
+    def fast_facts(self) -> FastFacts:
+        """What fast convolution saves and costs here, timed; takes tenths of a second. Raises Refused."""
+        return layer_parts.fast_facts(self._session.engine, self._plan, self.layer)
+
+    @property
+    def mosaics(self) -> tuple[tuple[str, np.ndarray], ...]:
+        """Filters as pictures (rows, columns), NaN between tiles: in float, then as stored, each factor by name."""
+        if self.weight is None:
+            return ()
+        axis = self.layer.channel_axis
+        found = [("float", layer_parts.mosaic(self.weight, axis))]
+        for name, encoding in self.parts.items():
+            title = "stored" if name == self.name else f"factor {name.rpartition('/')[2]}"
+            found.append((title, layer_parts.mosaic(encoding.decode(), axis if name == self.name else 0)))
+        return tuple(found)
 
     def histogram(self, bins: int = 101, compressed: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Counts (bins,) and edges (bins + 1,) of the weights, symmetric around zero.

@@ -22,7 +22,7 @@ from studio.core.technique import Stage
 from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
-from studio.engine.resolve import canonical, check_model, is_factor
+from studio.engine.resolve import canonical, check_model, is_factor, with_step
 from studio.engine.sensitivity import SensitivityTable, estimate
 from studio.jobs._process import JobProcess
 from studio.network.network import Network
@@ -123,26 +123,22 @@ class Session:
         Raises Refused with the reason; the plan then stays as it was.
         """
         name = self._name(layer)
-        self.set_plan(self._with_step(self.plan, name, step), _label(step, name), gesture, focus=name)
+        self.set_plan(with_step(self.plan, self.graph, name, step), _label(step, name), gesture, focus=name)
 
     def _name(self, layer: str) -> str:
         return layer if is_factor(layer, self.graph) else self.graph.layer(layer).name
 
-    def _with_step(self, plan: Plan, name: str, step: Step) -> Plan:
-        group = self.graph.layer(name).group if step.stage == Stage.STRUCTURE else None
-        return plan.with_group_step(group, step) if group else plan.with_step(name, step)
-
     def remove_step(self, layer: str, stage: Stage) -> None:
         """Switch a stage off on a layer, whatever the defaults say."""
         name, step = self._name(layer), Step.off(stage.name)
-        self.set_plan(self._with_step(self.plan, name, step), _label(step, name), focus=name)
+        self.set_plan(with_step(self.plan, self.graph, name, step), _label(step, name), focus=name)
 
     def set_float(self, layer: str) -> None:
         """Leave a layer in float: GRID off, pruning kept."""
         self.remove_step(layer, Stage.GRID)
 
     def set_activation(self, layer: str, bits: int | None) -> None:
-        """Bits of a layer's output tensor: 8, 32 (float) or None (by the rule)."""
+        """Bits of a layer's output tensor: 8, 16, 32 (float) or None (by the rule)."""
         name = self.graph.layer(layer).name
         self.set_plan(self.plan.with_activation(name, bits), f"activation of {name}", focus=name)
 
@@ -150,7 +146,7 @@ class Session:
         """Give several layers a step as one undo entry."""
         plan = self.plan
         for layer in layers:
-            plan = self._with_step(plan, self._name(layer), step)
+            plan = with_step(plan, self.graph, layer, step)
         self.set_plan(plan, _label(step, f"{len(layers)} layers"), gesture)
 
     def set_plan(self, plan: Plan, label: str, gesture: object = None, focus: str | None = None) -> None:
@@ -215,7 +211,7 @@ class Session:
 
     def effect(self, layer: str, stage: Stage) -> Effect:
         """What a step of a layer changes: the whole model with it minus without it, all else as set."""
-        without = self._with_step(self.plan, layer, Step.off(stage.name))
+        without = with_step(self.plan, self.graph, layer, Step.off(stage.name))
         size = self.cost.flash_bytes - self.engine.cost(without).flash_bytes
         if self.engine.evaluator is None:
             return Effect(size, None, 0)

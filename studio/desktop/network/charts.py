@@ -142,11 +142,27 @@ class ImportanceChart(QWidget):
         self._scores = np.zeros(0)
         self._message = ""
         self._threshold: float | None = None
+        self._order = np.zeros(0, np.intp)
+        self._dropped = np.zeros(0, np.bool_)
 
     def show_scores(self, scores: np.ndarray) -> None:
         """Scores (channels,), higher = keep."""
-        self._scores, self._message, self._threshold = np.sort(scores)[::-1], "", None
+        self._order = np.argsort(-scores, kind="stable")
+        self._scores, self._message, self._threshold = scores[self._order], "", None
         self.update()
+
+    def show_dropped(self, dropped: np.ndarray) -> None:
+        """Channels (channels,), in the file's order, that the plan drops: outlines."""
+        self._dropped = dropped
+        self.update()
+
+    def _gone(self) -> np.ndarray:
+        """(channels,) in the order shown: dropped by the plan, or while the line is dragged below it."""
+        if self._threshold is not None:
+            found: np.ndarray = self._scores < self._threshold
+            return found
+        fits = len(self._dropped) == len(self._scores)
+        return self._dropped[self._order] if fits else np.zeros(len(self._scores), np.bool_)
 
     def show_message(self, text: str) -> None:
         """Say why there is nothing to show."""
@@ -181,10 +197,10 @@ class ImportanceChart(QWidget):
             y = box.bottom() - share * box.height()
             p.drawText(QRectF(0, y - 8, LEFT - 5, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
                        f"{share * top:.2g}")  # fmt: skip
-        for i, score in enumerate(self._scores):
+        for i, (score, gone) in enumerate(zip(self._scores, self._gone(), strict=True)):
             h = max(0.0, float(score) / top) * box.height()
             bar = QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - (0.6 if step > 3 else 0)), h)
-            if self._threshold is not None and score < self._threshold:
+            if gone:
                 p.setPen(QPen(QColor(t.float_), 1))
                 p.setBrush(Qt.BrushStyle.NoBrush)
                 p.drawRect(bar)
@@ -202,9 +218,10 @@ class ImportanceChart(QWidget):
         p.setPen(Qt.PenStyle.NoPen)
         p.setBrush(QColor(t.text))
         p.drawPolygon(grip)
-        if self._threshold is not None:
-            n = self.below
-            text = f"{len(self._scores) - n} above · {n} below"
+        n = int(self._gone().sum())
+        if self._threshold is not None or n:
+            words = ("kept", "dropped") if self._threshold is None else ("above", "below")
+            text = f"{len(self._scores) - n} {words[0]} · {n} {words[1]}"
             width = p.fontMetrics().horizontalAdvance(text) + 16
             label = QRectF(box.right() - width, box.top(), width, 22)
             p.setPen(QPen(QColor(t.ctl), 1))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from studio.core.graph import Layer
+from studio.core.plan import Step
 from studio.core.technique import Stage
 
 if TYPE_CHECKING:
@@ -50,9 +51,15 @@ def row_of(session: Session, name: str) -> LayerRow:
     noise = view.sqnr_db
     return LayerRow(
         name, view.layer.detail.split(" · ")[0].split(", ")[0], view.layer.parameters, view.layer.macs, view.bytes,
-        getattr(grid.values, "weight_bits", None) if grid else None, zeros,
+        _bits(grid) if grid else None, zeros,
         None if noise is None or math.isinf(noise) else noise, points_lost(session, name),
     )  # fmt: skip
+
+
+def _bits(grid: Step) -> int | None:
+    """Bits of a stored weight: of its integer, or of its index into shared values."""
+    values: Any = grid.values
+    return getattr(values, "weight_bits", None) or getattr(values, "bits", None)
 
 
 def plain_row(layer: Layer) -> LayerRow:

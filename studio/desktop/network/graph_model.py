@@ -40,6 +40,7 @@ class GraphModel:
         self.collapsed: frozenset[str] = frozenset(blocks) if large else frozenset()
         self.selected: tuple[str, ...] = ()
         self.current: str | None = None
+        self.companions: frozenset[str] = frozenset()  # layers that are cut together with the current one
         self.measured_plan: Plan = session.plan
         self.take_plan(session.plan)
         self.bytes: dict[str, int] = {}
@@ -100,6 +101,9 @@ class GraphModel:
         """Make layers the selection; `current` is the one the inspector shows."""
         self.selected = tuple(layers)
         self.current = current
+        layer = self.session.graph.layer(current) if current is not None else None
+        cut = layer is not None and layer.uncut is None
+        self.companions = frozenset(layer.companions) if layer is not None and cut else frozenset()
 
     def neighbour(self, by: int) -> str | None:
         """Weighted layer `by` places after the current one, in open rows."""

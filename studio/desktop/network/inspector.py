@@ -26,7 +26,9 @@ from studio.core.errors import StudioError
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
 from studio.desktop import fonts, icons
-from studio.desktop.network.charts import ImportanceChart, WeightChart
+from studio.desktop.network.charts import ImportanceChart
+from studio.desktop.network.cut_note import cut_note
+from studio.desktop.network.layer_views import LayerViews
 from studio.desktop.network.technique_card import TechniqueCard
 from studio.desktop.network.thumbnails import Thumbnails
 from studio.session.events import Effect
@@ -39,10 +41,14 @@ FLOAT = "Switches quantization off here; pruning stays (Ctrl+L)"
 
 
 class Inspector(QScrollArea):
-    """Edits the selected layers of a session. `step_by(±1)` asks for the neighbour, `failed(text)` tells a refusal."""
+    """Edits the selected layers of a session. `step_by(±1)` asks for the neighbour, `failed(text)` tells a refusal.
+
+    `furthest(layers, step)`: the user wants their channels cut as far as the metric allows.
+    """
 
     step_by = Signal(int)
     failed = Signal(object)
+    furthest = Signal(list, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -112,13 +118,16 @@ class Inspector(QScrollArea):
         layout = QVBoxLayout(self._charts)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(6)
-        self.weights, self.importance = WeightChart(), ImportanceChart()
+        self.views, self.importance = LayerViews(), ImportanceChart()
+        self.weights = self.views.weights
+        self.views.rank_moved.connect(self._move_rank)
         log = QCheckBox("log y")
         log.setToolTip("Logarithmic counts: shows the tails")
         log.toggled.connect(self.weights.set_log)
+        self.views.tabs.currentChanged.connect(lambda at: log.setVisible(at == 0))
         self.weights_title = _section("Weights")
         layout.addLayout(_line(self.weights_title, log))
-        layout.addWidget(self.weights)
+        layout.addWidget(self.views)
         self.criterion = QComboBox()
         self.criterion.setAccessibleName("Importance criterion")
         for name in registry.names("criteria"):
@@ -148,6 +157,7 @@ class Inspector(QScrollArea):
             card = TechniqueCard(technique.name)
             card.changed.connect(self._set_step)
             card.switched.connect(lambda on, card=card: self._switch(card, on))
+            card.action_asked.connect(lambda card=card: self.furthest.emit(list(self._names), card.step))
             self.cards[technique.name] = card
             layout.addWidget(card)
         self.activation = QComboBox()
@@ -171,6 +181,7 @@ class Inspector(QScrollArea):
     def set_session(self, session: Session | None, thumbnails: Thumbnails | None) -> None:
         """Inspect another network, or nothing; `thumbnails` computes what the charts draw."""
         self._session, self._thumbnails, self._names, self._current = session, thumbnails, [], ""
+        self.views.set_session(session)
         if thumbnails is not None:
             thumbnails.ready.connect(self.thumbnail_ready)
             thumbnails.scored.connect(self.scored)
@@ -185,6 +196,7 @@ class Inspector(QScrollArea):
         """Show the new plan where it differs for this layer."""
         if self._session is not None and self._current:
             self._show_steps()
+            self.views.refresh()
 
     def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
         """Show a measured effect of a step of this layer."""
@@ -214,6 +226,7 @@ class Inspector(QScrollArea):
         if not layer.weighted:
             self.sizes.setText(f"{layer.activation_bytes / 1024:,.1f} KiB output in float")
             return
+        self.views.show_layer(layer.name)
         self.thumbnail_ready(layer.name)
         self._show_importance()
 
@@ -226,6 +239,9 @@ class Inspector(QScrollArea):
             mine = step if step is not None and step.technique == card.technique else None
             card.show_step(mine, view.reason(card.technique), replaces=step if mine is None else None)
             card.show_effect(None)
+        for card in self.cards.values():
+            if card.found.stage == Stage.STRUCTURE:
+                card.show_note(*cut_note(view.layer, self._session.data is not None, card.check.isEnabled()))
         bits = self._session.plan.activations.layers.get(self._current)
         self.activation.setCurrentIndex(self.activation.findData(bits))
         self.float_button.setEnabled(Stage.GRID in steps)
@@ -241,9 +257,17 @@ class Inspector(QScrollArea):
         now = fonts.strong(f"{found.row.bytes / 1024:,.1f} KiB")
         self.sizes.setText(f"{4 * found.row.parameters / 1024:,.1f} → {now}")
         self.weights.show_weights(found.counts_before, found.counts_after, found.edges, found.levels)
-        self.weights_title.setText(f"Weights   {len(found.levels)} levels" if len(found.levels) else "Weights   float")
+        self.importance.show_dropped(found.dead)
+        self.cards["low_rank"].show_note(" · ".join(found.parts))
+        self.weights_title.setText(self._weights_text(len(found.levels)))
         noise = found.row.sqnr_db
         self.sqnr.setText("" if noise is None else f"SQNR of the weights {noise:.1f} dB")
+
+    def _weights_text(self, levels: int) -> str:
+        if not levels:
+            return "Weights   float"
+        sharing = self.cards.get("share_weights")
+        return f"Weights   {levels:,} {'centroids' if sharing is not None and sharing.on else 'levels'}"
 
     def scored(self, name: str, criterion: str, answer: np.ndarray | str) -> None:
         """Draw the importance of the current layer, or say why there is none."""
@@ -272,6 +296,13 @@ class Inspector(QScrollArea):
         self._apply(step, self._gesture)
         if final:
             self._gesture = None
+
+    def _move_rank(self, rank: int, final: bool) -> None:
+        """Move the slider of low rank to where its cut was dragged in the plot."""
+        card, spectrum = self.cards["low_rank"], self.views.spectrum
+        if self._session is not None and spectrum is not None:
+            keep = self._session.layer(self._current).keep_of_rank(spectrum, card.step, rank)
+            card.change("keep", keep, final)
 
     def _switch(self, card: TechniqueCard, on: bool) -> None:
         stage = card.found.stage

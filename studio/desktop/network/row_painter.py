@@ -98,7 +98,8 @@ class RowPainter:
         weighted = [layer.name for layer in row.layers if layer.weighted]
         tints = tuple(self.model.tint(name) for name in weighted)
         found = self.thumbnails.find(row.layers[0].name) if row.kind == "card" else None
-        state = (hovered, self._is_selected(row), self._is_current(row), lane_color, id(self.t), id(found))
+        marks = (self._is_selected(row), self._is_current(row), self._is_companion(row))
+        state = (hovered, *marks, lane_color, id(self.t), id(found))
         return (rect.width(), scale, *state, tuple(self.model.chips(row)), self.model.sizes(row), tints)
 
     def _picture(self, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> QPixmap:
@@ -152,6 +153,10 @@ class RowPainter:
         if row.kind == "block":
             self._box(p, rect.translated(3, 3), self.t.panel, self.t.line)
         self._box(p, rect, back, self.t.accent if hovered and not selected else edge, 2 if self._is_current(row) else 1)
+        if self._is_companion(row):
+            p.setPen(QPen(QColor(self.t.technique("prune_channels")), 2, Qt.PenStyle.DashLine))
+            p.setBrush(Qt.BrushStyle.NoBrush)
+            p.drawRoundedRect(rect.adjusted(-1, -1, 1, 1), 5, 5)
         self._stripe(p, row, rect)
         place = columns(rect.width())
         self._names(p, row, rect, place)
@@ -258,6 +263,10 @@ class RowPainter:
 
     def _is_selected(self, row: Row) -> bool:
         return any(layer.name in self.model.selected for layer in row.layers)
+
+    def _is_companion(self, row: Row) -> bool:
+        """Cut together with the current layer: shown although it is not selected."""
+        return any(layer.name in self.model.companions for layer in row.layers if layer.weighted)
 
     def _is_current(self, row: Row) -> bool:
         return row.kind == "card" and row.layers[0].name == self.model.current

@@ -25,6 +25,7 @@ from studio.core.technique import Stage
 from studio.desktop import fonts
 from studio.desktop.network.blame import BlamePanel
 from studio.desktop.network.figures import plain_row, points_lost
+from studio.desktop.network.furthest import Furthest
 from studio.desktop.network.graph_view import GraphView
 from studio.desktop.network.inspector import Inspector
 from studio.desktop.network.layer_table import LayerTable
@@ -54,6 +55,7 @@ class NetworkTab(QWidget):
         self.table = LayerTable()
         self.blame = BlamePanel()
         self.tradeoff = TradeoffPlot()
+        self.furthest = Furthest(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find layer (Ctrl+F)")
         self.search.setAccessibleName("Find layer")
@@ -142,6 +144,8 @@ class NetworkTab(QWidget):
         self.table.picked.connect(self.graph.select)
         self.inspector.step_by.connect(self._step)
         self.inspector.failed.connect(self.failed)
+        self.inspector.furthest.connect(self.furthest.ask)
+        self.furthest.failed.connect(self.failed)
         self.blame.picked.connect(lambda name: self.graph.select([name], name))
         self.blame.cured.connect(self._cure)
         self.tradeoff.picked.connect(self._back_to)
@@ -167,6 +171,7 @@ class NetworkTab(QWidget):
         self.inspector.set_session(session, self.graph.thumbnails)
         self.table.set_rows([plain_row(layer) for layer in session.graph.weighted] if session else [])
         self.blame.set_session(session)
+        self.furthest.set_session(session)
         self.tradeoff.set_session(session)
         if session is not None and self.graph.thumbnails is not None:
             self.graph.thumbnails.ready.connect(self._thumbnail)

@@ -6,7 +6,17 @@ from typing import Any
 
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QCheckBox, QFormLayout, QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from studio.core import registry
 from studio.core.plan import Step
@@ -17,10 +27,15 @@ from studio.session.events import Effect
 
 
 class TechniqueCard(QFrame):
-    """Card of one technique. `changed(step, final)` for a new setting, `switched(on)` for the check box."""
+    """Card of one technique.
+
+    `changed(step, final)` for a new setting, `switched(on)` for the check box, `action_asked()` for the
+    button beside the note.
+    """
 
     changed = Signal(object, bool)
     switched = Signal(bool)
+    action_asked = Signal()
 
     def __init__(self, technique: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,6 +62,7 @@ class TechniqueCard(QFrame):
         self.more.setAccessibleName(f"More settings of {self.found.title}")
         self.more.toggled.connect(self._unfold)
         self.controls: dict[str, SettingSlider | SettingField] = {}
+        self._build_note()
         self._build()
         self.retint()
         self.rescale()
@@ -64,6 +80,18 @@ class TechniqueCard(QFrame):
         """Draw icons and numbers in the colours of the theme."""
         self.more.setIcon(icons.icon("down" if self.more.isChecked() else "right"))
         self.show_effect(self._effect)
+
+    def _build_note(self) -> None:
+        self.note, self._note_text, self.action = QWidget(), QLabel(), QPushButton()
+        self._note_text.setObjectName("secondary")
+        self._note_text.setWordWrap(True)
+        self.action.setObjectName("small")
+        self.action.clicked.connect(lambda _=False: self.action_asked.emit())
+        row = QHBoxLayout(self.note)
+        row.setContentsMargins(22, 0, 4, 2)
+        row.addWidget(self._note_text, 1)
+        row.addWidget(self.action)
+        self.note.hide()
 
     def _build(self) -> None:
         main = strength_of(self.found.settings)
@@ -100,6 +128,25 @@ class TechniqueCard(QFrame):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.details)
+        layout.addWidget(self.note)
+
+    @property
+    def step(self) -> Step:
+        """Step that is shown, or would be switched on."""
+        return self._step
+
+    def show_note(self, text: str, action: str = "", tip: str = "") -> None:
+        """Say more about this layer below the slider, with a button or without; nothing for an empty text."""
+        self._note_text.setText(text)
+        self._note_text.setVisible(bool(text))
+        self.action.setText(action)
+        self.action.setToolTip(tip)
+        self.action.setVisible(bool(action))
+        self.note.setVisible(bool(text or action))
+
+    def change(self, name: str, value: Any, final: bool) -> None:
+        """Set one setting as its control would."""
+        self._set(name, value, final)
 
     def show_step(self, step: Step | None, reason: str | None, replaces: Step | None = None) -> None:
         """Show the layer's step (None = off) or the reason why it cannot take one.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.encoding import Encoding, Grid, Sparse
 from studio.core.errors import StudioError
 from studio.desktop.network.figures import LayerRow, row_of
 
@@ -32,12 +31,13 @@ class Thumbnail:
     before: np.ndarray  # (BINS,)
     after: np.ndarray  # (BINS,) of the weights as the plan stores them
     importance: np.ndarray  # (channels,) in the order of the file, 0..1
-    dead: np.ndarray  # (channels,) True where the plan leaves no weight
+    dead: np.ndarray  # (channels,) True where the plan cuts the channel or leaves no weight
     counts_before: np.ndarray  # (BINS * DETAIL,) for the inspector
     counts_after: np.ndarray
     edges: np.ndarray  # (BINS * DETAIL + 1,)
-    levels: np.ndarray  # weight values that the grid of the widest channel can take; empty in float
+    levels: np.ndarray  # weight values that may be stored: levels of a grid or centroids; empty in float
     row: LayerRow
+    parts: tuple[str, ...]  # of a layer in factors: name, shape and size of each; nothing else
 
 
 class Thumbnails(QObject):
@@ -125,26 +125,27 @@ def make(session: Session, name: str) -> Thumbnail:
     scaled = scores / (float(scores.max()) or 1.0)
     return Thumbnail(
         small / peak, np.minimum(small_after / peak, 1.0), scaled, silent_channels(view), before, after, edges,
-        grid_levels(view.encoding), row_of(session, name),
+        view.levels, row_of(session, name), factors(view),
     )  # fmt: skip
 
 
+def factors(view: LayerView) -> tuple[str, ...]:
+    """Factors of a layer with shape and packed size; nothing for a layer that is whole."""
+    if len(view.parts) < 2:
+        return ()
+    return tuple(
+        f"{name.removeprefix(view.name)} {'×'.join(map(str, one.shape))} {one.bits() / 8192:,.1f} KiB"
+        for name, one in view.parts.items()
+    )
+
+
 def silent_channels(view: LayerView) -> np.ndarray:
-    """(channels,) True where the plan leaves no weight."""
+    """(channels,) True where the plan cuts the channel or leaves no weight."""
     assert view.weight is not None
+    if view.kept is not None:
+        return ~view.kept
     channels = view.weight.shape[view.layer.channel_axis]
     if view.encoding is None or view.encoding.shape != view.weight.shape:
         return np.zeros(channels, dtype=bool)
     decoded = np.moveaxis(view.encoding.decode(), view.layer.channel_axis, 0)
     return np.asarray(~decoded.reshape(channels, -1).any(axis=1))
-
-
-def grid_levels(encoding: Encoding | None) -> np.ndarray:
-    """Weight values that the grid of the widest channel can take; empty for float weights."""
-    while isinstance(encoding, Sparse):
-        encoding = encoding.values
-    if not isinstance(encoding, Grid):
-        return np.zeros(0)
-    top = 2 ** (encoding.width - 1) - 1
-    levels: np.ndarray = np.arange(-top, top + 1) * float(encoding.scale.max())
-    return levels
