@@ -25,7 +25,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Activations:
-    """Formats of tensors: `bits` 8 or 32 (float), None = 8 where a layer has a GRID step.
+    """Formats of tensors: `bits` 8, 16 or 32 (float), None = 8 where a layer has a GRID step.
 
     `layers` holds the bits of single output tensors; `calibration` chooses their ranges.
     """
@@ -55,6 +55,9 @@ class Activations:
             raise PlanError(f"unknown calibration {calibration!r}.", where=where, remedy=remedy)
         return cls(None if bits is None else _bits(bits, where), calibration, layers)
 
+
+ACTIVATION_BITS = (8, 16, 32)
+"""Bits of a tensor; 32 = float."""
 
 SOURCES = ("train", "calibration", "evaluation")
 """Roles that calibration data can have."""
@@ -139,7 +142,7 @@ class Plan:
         return replace(self, defaults=tuple(sorted([*kept, step], key=lambda s: s.stage)))
 
     def with_activation(self, layer: str, bits: int | None) -> Plan:
-        """Return a plan in which the output tensor of `layer` has `bits` (8, 32 = float, None = by the rule)."""
+        """Return a plan in which the output tensor of `layer` has `bits` (8, 16, 32 = float, None = by the rule)."""
         layers = {name: b for name, b in self.activations.layers.items() if name != layer}
         if bits is not None:
             layers[layer] = _bits(bits, f"activation of {layer}")
@@ -255,8 +258,10 @@ KEYS = (
 
 
 def _bits(value: Any, where: str) -> int:
-    if isinstance(value, bool) or value not in (8, 32):
-        raise PlanError(f"activation bits {value!r} are not possible.", where=where, remedy="Choose 8 or 32 (= float).")
+    if isinstance(value, bool) or value not in ACTIVATION_BITS:
+        raise PlanError(
+            f"activation bits {value!r} are not possible.", where=where, remedy="Choose 8, 16 or 32 (= float)."
+        )
     return int(value)
 
 

@@ -189,7 +189,7 @@ class Engine:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
         key = self._form(plan)
         if key not in self._programs:
-            ranges = self.ranges(plan) if self.needs_ranges(plan) else {}
+            ranges = self.ranges(plan) | self._wide_ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
                 self._programs[key] = self._lower(plan, ranges, self._tuning.network(plan))
                 _forget(self._programs, KEPT_PROGRAMS)
@@ -206,8 +206,9 @@ class Engine:
         return {**(everywhere if plan.activations.bits else {}), **own}
 
     def needs_ranges(self, plan: Plan) -> bool:
-        """True where a layer gets a GRID step: its tensors become int8."""
-        return any(s.stage.name == "GRID" for w in self.work(plan).values() for s in w.steps)
+        """True where a layer gets a GRID step, for its tensors become int8, and where a tensor has 16 bits."""
+        wide = 16 in (plan.activations.bits, *plan.activations.layers.values())
+        return wide or any(s.stage.name == "GRID" for w in self.work(plan).values() for s in w.steps)
 
     # -- calibration ------------------------------------------------------------------------------
 
@@ -246,6 +247,13 @@ class Engine:
                 self._ranges[key] = {n: tensor_range(t, rule) for n, t in tensors.items()} | self._learned(plan)
                 _forget(self._ranges, KEPT_PROGRAMS)
             return self._ranges[key]
+
+    def _wide_ranges(self, plan: Plan) -> Ranges:
+        """Whole ranges of tensors of 16 bits: these have steps enough, clipping would only lose."""
+        variant = self.variant(plan)
+        wide = [name for name, bits in self._bits(plan, variant).items() if bits == 16]
+        tensors = self.statistics(plan.calibration, None, variant).tensors if wide else {}
+        return {name: tensor_range(tensors[name], "min_max") for name in wide}
 
     def _learned(self, plan: Plan) -> Ranges:
         """Ranges that training has learned for the plan's tensors."""

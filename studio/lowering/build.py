@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 import torch
 
 from studio.core.encoding import Encoding
-from studio.lowering import forms
-from studio.lowering.decide import integer_units
+from studio.lowering import formats, forms
+from studio.lowering.decide import integer_units, wide_tensors
 from studio.lowering.emit import Emitter
 from studio.lowering.formats import Range, unify
 from studio.lowering.program import Program
@@ -32,17 +32,20 @@ def lower(
     """Integers of a folded network, made once; preview, writers and C all take them.
 
     `encodings`: by weighted layer; absent = float. `ranges`: (low, high) of every tensor that may
-    become int8, by node name. `activation_bits`: explicit bits by output tensor, 32 = float.
+    become int8 or int16, by node name. `activation_bits`: explicit bits by output tensor, 32 = float.
     Raises KeyError where an integer tensor has no range.
     """
     shapes = tensor_shapes(network)
     units = fuse(network)
     integer = integer_units(units, encodings, activation_bits or {}, shapes)
+    wide = {
+        name: formats.choose(*formats.union([ranges[name]]), 16) for name in wide_tensors(units, activation_bits or {})
+    }
     units = tuple(part for unit in units for part in ((unit,) if unit.output in integer else split(unit)))
     kinds = {unit.output: forms.kind(unit.main, shapes) for unit in units}
     classes, copies = unify(units, integer, kinds)
     chosen = choose_formats(units, integer, kinds, classes, ranges, encodings, shapes)
-    emitter = Emitter(network, encodings, chosen, shapes)
+    emitter = Emitter(network, encodings, chosen, shapes, wide)
     for unit in units:
         emitter.add(unit, kinds[unit.output], unit.output in integer, copies)
     return emitter.program()

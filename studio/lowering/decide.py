@@ -10,6 +10,7 @@ from studio.lowering import forms
 from studio.lowering.integers import on_grid
 from studio.lowering.units import Unit
 
+WIDE_BITS = 16
 FLOAT_BITS = 32
 
 
@@ -22,7 +23,7 @@ def integer_units(
     """Outputs of the units that compute on integers.
 
     A weighted unit does where its encoding is a Grid or an int8 Codebook and neither its output nor what it reads is
-    explicitly 32 bits; a weightless one where it has an integer form, reads at least one integer
+    explicitly 16 or 32 bits; a weightless one where it has an integer form, reads at least one integer
     tensor and its output is not explicitly 32 bits; one that only moves values also where all that
     reads it does, so that the network's input is quantized first.
     """
@@ -48,4 +49,13 @@ def integer_units(
 
 
 def _is_float(unit: Unit, bits: Mapping[str, int | None]) -> bool:
-    return any(bits.get(node.name) == FLOAT_BITS for node in unit.nodes)
+    return any(bits.get(node.name) in (WIDE_BITS, FLOAT_BITS) for node in unit.nodes)
+
+
+def wide_tensors(units: tuple[Unit, ...], bits: Mapping[str, int | None]) -> frozenset[str]:
+    """Outputs of the units that are explicitly 16 bits: float operations write them, int16 keeps them.
+
+    No runtime here multiplies 16-bit activations as the others do, so the layers around them compute
+    in float on what the 16 bits hold.
+    """
+    return frozenset(u.output for u in units if any(bits.get(node.name) == WIDE_BITS for node in u.nodes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,13 +26,18 @@ _decoded: WeakKeyDictionary[Encoding, np.ndarray] = WeakKeyDictionary()
 _encoding_digests: WeakKeyDictionary[Encoding, str] = WeakKeyDictionary()
 
 
+WIDE_NOWHERE: Mapping[str, TensorFormat] = MappingProxyType({})
+
+
 class Emitter:
     """Collects operations in order; every tensor has at most one integer and one float form."""
 
     def __init__(
         self, network: Network, encodings: Mapping[str, Encoding], chosen: Chosen,
-        shapes: Mapping[str, tuple[int, ...]],
+        shapes: Mapping[str, tuple[int, ...]], wide: Mapping[str, TensorFormat] = WIDE_NOWHERE,
     ) -> None:  # fmt: skip
+        """`wide`: 16-bit formats of outputs of float operations, by node name."""
+        self._wide = wide
         self._network, self._encodings, self._chosen, self._shapes = network, encodings, chosen, shapes
         self._operations: list[Operation] = []
         self._tensors: dict[str, TensorInfo] = {}
@@ -45,6 +51,7 @@ class Emitter:
             self._tensors[unit.output] = TensorInfo(unit.output, self._shapes[unit.output], None)
             self._float[unit.output] = unit.output
             self._keys[unit.output] = f"input {unit.output}"
+            self._keep_wide(unit.output)
         elif integer:
             inputs = tuple(self._as_integer(name, (unit.output, name) in copies) for name in unit.inputs)
             window = forms.window(unit.main, self._shapes)
@@ -56,6 +63,13 @@ class Emitter:
             inputs = tuple(self._as_float(name) for name in unit.inputs)
             self._append(self._float_operation(unit, inputs))
             self._float[unit.output] = unit.output
+            self._keep_wide(unit.output)
+
+    def _keep_wide(self, name: str) -> None:
+        """Pass a float tensor through 16 bits where the plan says so: what reads it sees what they hold."""
+        if name in self._wide:
+            stored = self._convert("quantize", name, name, formats.wide(name), self._wide[name])
+            self._float[name] = self._convert("dequantize", name, stored, f"{formats.wide(name)}:float", None)
 
     def program(self) -> Program:
         """Return the program; integer outputs end in a dequantize operation."""

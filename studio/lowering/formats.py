@@ -101,8 +101,8 @@ def union(ranges: Iterable[Range]) -> Range:
     return min(0.0, *(low for low, _ in pairs)), max(0.0, *(high for _, high in pairs))
 
 
-def choose(low: float, high: float) -> TensorFormat:
-    """Asymmetric int8 format for a range that holds zero; scale exact in float32.
+def choose(low: float, high: float, bits: int = 8) -> TensorFormat:
+    """Asymmetric format of 8 or 16 bits for a range that holds zero; scale exact in float32.
 
     The zero point is nudged to the nearest integer as TensorFlow Lite does (Jacob 2018, section 2.1):
     of the two ends the one with the smaller error decides. A tensor that is always zero gets scale 1/128,
@@ -111,12 +111,23 @@ def choose(low: float, high: float) -> TensorFormat:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"a range must be finite, got {low}..{high}")
     if high <= low:
-        return TensorFormat(1 / 128, 0)
-    scale = float(np.float32(max((high - low) / (HIGH - LOW), SMALLEST)))
-    from_low, from_high = LOW - low / scale, HIGH - high / scale
-    use_low = abs(LOW) + abs(low / scale) < abs(HIGH) + abs(high / scale)
-    zero_point = round(min(max(from_low if use_low else from_high, LOW), HIGH))
-    return TensorFormat(scale, zero_point)
+        return TensorFormat(1 / 128, 0, bits)
+    least, most = ends(bits)
+    scale = float(np.float32(max((high - low) / (most - least), SMALLEST)))
+    from_low, from_high = least - low / scale, most - high / scale
+    use_low = abs(least) + abs(low / scale) < abs(most) + abs(high / scale)
+    zero_point = round(min(max(from_low if use_low else from_high, least), most))
+    return TensorFormat(scale, zero_point, bits)
+
+
+def ends(bits: int) -> tuple[int, int]:
+    """Least and largest integer of so many bits: (-128, 127) for 8."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def wide(name: str) -> str:
+    """Name of the 16-bit form of a tensor that float operations write and read."""
+    return f"{name}:int16"
 
 
 def clamp(bounds: tuple[float, float] | None, format: TensorFormat) -> tuple[int, int]:
@@ -124,6 +135,6 @@ def clamp(bounds: tuple[float, float] | None, format: TensorFormat) -> tuple[int
     if bounds is None:
         return LOW, HIGH
     scale = np.float32(format.scale)
-    ends = [np.rint(np.float32(b) / scale + np.float32(format.zero_point)) for b in bounds]
-    low, high = (int(min(max(end, LOW), HIGH)) for end in ends)
+    found = [np.rint(np.float32(b) / scale + np.float32(format.zero_point)) for b in bounds]
+    low, high = (int(min(max(end, LOW), HIGH)) for end in found)
     return low, high

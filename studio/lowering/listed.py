@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from studio.lowering import fixed_point, forms, mean, pairs, pooling, resizing
+from studio.lowering.formats import ends
 from studio.lowering.program import Operation, TensorFormat
 from studio.network.operators import Operator
 
@@ -77,10 +78,15 @@ def dequantize(x: Tensor, source: TensorFormat) -> Tensor:
     return x.float().sub_(source.zero_point).mul_(source.scale)
 
 
-def quantize(x: Tensor, target: TensorFormat, clamp: tuple[int, int] = (-128, 127)) -> Tensor:
-    """`rint(x / s) + z`, ties to even, clamped; int8."""
+def quantize(x: Tensor, target: TensorFormat, clamp: tuple[int, int] | None = None) -> Tensor:
+    """`rint(x / s) + z`, ties to even, clamped (to all integers of the format by default); int8 or int16."""
     scaled = torch.div(x, torch.tensor(target.scale, dtype=torch.float32))
-    return scaled.round_().add_(target.zero_point).clamp_(*clamp).to(torch.int8)
+    return (
+        scaled.round_()
+        .add_(target.zero_point)
+        .clamp_(*(clamp or ends(target.bits)))
+        .to(torch.int8 if target.bits == 8 else torch.int16)
+    )
 
 
 def _pair(operation: Operation, inputs: Sequence[Tensor], target: str | None) -> Tensor:

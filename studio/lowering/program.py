@@ -1,7 +1,8 @@
 """The frozen integer network: what preview, writers and (later) C all take.
 
 Tensors keep the network's layout (batch first, channels second); a batch of 1 stands in shapes.
-Activations are int8 (`TensorFormat.bits == 8`), the ONNX writer shifts them to uint8 by 128.
+Activations are int8 (`TensorFormat.bits == 8`), the ONNX writer shifts them to uint8 by 128; where the
+plan says 16 bits a float operation's output passes through int16 (quantize, then dequantize).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TensorFormat:
-    """Format of an integer activation tensor: `real = (q - zero_point) * scale`, q in [-128, 127]."""
+    """Format of an integer activation tensor: `real = (q - zero_point) * scale`, q in [-128, 127] for 8 bits."""
 
     scale: float  # exactly representable in float32
     zero_point: int
-    bits: int = 8
+    bits: int = 8  # or 16
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
 from studio.engine.resolve import canonical, check_model, is_factor, with_step
-from studio.engine.sensitivity import SensitivityTable, estimate
+from studio.engine.sensitivity import CASES, SensitivityTable, estimate
 from studio.jobs._process import JobProcess
 from studio.network.network import Network
 from studio.session import autosave, background
@@ -247,7 +247,7 @@ class Session:
         """
         return self.jobs.start(specs, threads)
 
-    def measure_blame(self, cases: Sequence[str] = ("int8", "int4", "pruned 50 %")) -> None:
+    def measure_blame(self, cases: Sequence[str] = tuple(CASES)) -> None:
         """Measure each layer's share in the background, while nothing else runs; goes on where it was."""
         background.measure_blame(self, cases)
 

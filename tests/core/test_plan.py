@@ -157,7 +157,7 @@ def test_settings_of_a_step_can_be_changed_but_not_in_place() -> None:
         ({"layers": ["fc"]}, ["layers", "object"]),
         ({"layers": {"fc": [{"stage": "GRIT", "technique": None}]}}, ["GRIT", "GRID"]),
         ({"layers": {"fc": [Q8.to_json(), Q4.to_json()]}}, ["fc", "two steps", "GRID"]),
-        ({"activations": {"bits": 4}}, ["activations", "4", "8 or 32"]),
+        ({"activations": {"bits": 4}}, ["activations", "4", "8, 16 or 32"]),
         ({"activations": {"bits": True}}, ["activations", "True"]),
         ({"activations": {"calibration": "best"}}, ["best", "mse"]),
         ({"activations": {"layers": {"fc": 8}}}, ["activations", "fc", "object"]),

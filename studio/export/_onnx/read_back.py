@@ -60,9 +60,10 @@ def _tensors(file: _File, program: Program) -> Iterator[str]:
             # Between two operators on integers: what stands around them gives its format.
             continue
         scale, zero = pair
-        if zero.dtype != np.uint8:
-            yield f"tensor {name} is {zero.dtype} in the file, not uint8"
-        if float(scale) != info.format.scale or int(zero) != info.format.zero_point + SHIFT:
+        expected, shift = (np.uint8, SHIFT) if info.format.bits == 8 else (np.int16, 0)
+        if zero.dtype != expected:
+            yield f"tensor {name} is {zero.dtype} in the file, not {np.dtype(expected)}"
+        if float(scale) != info.format.scale or int(zero) != info.format.zero_point + shift:
             yield f"tensor {name} has scale {float(scale)} and zero point {int(zero)} in the file"
 
 

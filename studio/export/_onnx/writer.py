@@ -23,7 +23,7 @@ OPSET = 13
 HARD_SWISH_OPSET = 14
 IR = 8
 NEWER_OPSET, NEWER_IR = 21, 10
-"""Of INT4 and of scales for groups of inputs; files without them stay readable by old runtimes."""
+"""Of INT4, of 16-bit tensors and of scales for groups of inputs; files without them stay readable by old runtimes."""
 FULL = (-128, 127)
 ON_INTEGERS = ("relu", "clip", "pad")
 METADATA = "edge_studio"
@@ -48,7 +48,8 @@ class Writer:
         self._shared: dict[bytes, str] = {}
         self._dequantized: dict[str, str] = {}
         found = [stored(operation, program, weights) for operation in program.operations]
-        self.newer = any(one is not None and one.newer for one in found)
+        wide = any(info.format is not None and info.format.bits == 16 for info in program.tensors.values())
+        self.newer = wide or any(one is not None and one.newer for one in found)
 
     def add(self, operation: Operation) -> None:
         """Write one operation."""
@@ -174,8 +175,10 @@ class Writer:
         return form
 
     def _pair(self, form: TensorFormat) -> list[str]:
-        """Scale and zero point, the latter shifted to uint8."""
+        """Scale and zero point, the latter shifted to uint8; of 16 bits as it is."""
         scale = self._store(np.array(form.scale, np.float32))
+        if form.bits == 16:
+            return [scale, self._store(np.array(form.zero_point, np.int16))]
         return [scale, self._store(np.array(form.zero_point + SHIFT, np.uint8))]
 
     def _store(self, value: np.ndarray, name: str | None = None) -> str:

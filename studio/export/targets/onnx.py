@@ -30,13 +30,10 @@ class OnnxTarget:
     in_float: ClassVar[bool] = False
 
     def can(self, operation: Operation, program: Program, options: Mapping[str, Any] | None = None) -> Stored | Refusal:
-        """What lies in the file and what runs; wider activations are refused."""
+        """What lies in the file and what runs; around 16-bit tensors that is float."""
         from studio.export._onnx.support import kernel
         from studio.export._onnx.weights import stored
 
-        formats = [f for f in (*operation.input_formats, operation.output_format) if f is not None]
-        if any(f.bits != 8 for f in formats):
-            return Refusal(f"ONNX Runtime computes on 8-bit activations, not on {max(f.bits for f in formats)} bits.")
         found = stored(operation, program, _container(options))
         container = "" if found is None else found.weight.dtype.name
         size = sum(array.nbytes for array in operation.constants.values()) if found is None else found.bytes
