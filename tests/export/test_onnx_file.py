@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from studio.core.encoding import Grid
 from studio.core.errors import ExportError
-from studio.export.targets._base import Refusal
+from studio.export.targets._base import Stored
 from studio.export.targets.onnx import TARGET
 from studio.lowering import execute, lower
 from studio.lowering.program import Operation, Program, TensorFormat, TensorInfo
@@ -154,12 +154,21 @@ def test_reading_back_notices_a_layer_that_runs_in_float(program):
     )
 
 
-def test_wider_activations_are_refused_with_a_sentence():
-    form = TensorFormat(0.1, 0, bits=16)
+def test_a_16_bit_tensor_is_a_conversion_with_a_zero_point_of_its_width():
+    form = TensorFormat(0.1, -7, bits=16)
     operation = Operation("quantize", ("x",), ("x",), "q", True, input_formats=(None,), output_format=form)
-    tensors = {"x": TensorInfo("x", (1, 3), None), "q": TensorInfo("q", (1, 3), form)}
-    found = TARGET.can(operation, Program("p", ("x",), (), tensors, (operation,)))
-    assert found == Refusal("ONNX Runtime computes on 8-bit activations, not on 16 bits.")
+    back = Operation("dequantize", ("x",), ("q",), "y", False, input_formats=(form,))
+    infos = {"x": None, "q": form, "y": None}
+    tensors = {name: TensorInfo(name, (1, 3), found) for name, found in infos.items()}
+    made = Program("p", ("x",), ("y",), tensors, (operation, back))
+    assert TARGET.can(operation, made) == Stored("", 0, "conversion")
+    content = TARGET.write(made, {}, {})
+    model = onnx.load_from_string(content)
+    assert [t.data_type for t in model.graph.initializer] == [onnx.TensorProto.FLOAT, onnx.TensorProto.INT16]
+    assert TARGET.differences(content, made, {}) == []
+    x = np.array([[0.04, -5000.0, 3276.74]], np.float32)
+    expected = (np.clip(np.rint(x / np.float32(0.1)) - 7, -32768, 32767) + 7) * np.float32(0.1)
+    assert np.allclose(session_of(content).run(None, {"x": x})[0], expected, rtol=1e-6)
 
 
 def test_an_unknown_container_is_named(program):
