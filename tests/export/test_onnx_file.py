@@ -155,7 +155,7 @@ def test_reading_back_notices_a_layer_that_runs_in_float(program):
 
 
 def test_a_16_bit_tensor_is_a_conversion_with_a_zero_point_of_its_width():
-    form = TensorFormat(0.1, -7, bits=16)
+    form = TensorFormat(0.125, -7, bits=16)
     operation = Operation("quantize", ("x",), ("x",), "q", True, input_formats=(None,), output_format=form)
     back = Operation("dequantize", ("x",), ("q",), "y", False, input_formats=(form,))
     infos = {"x": None, "q": form, "y": None}
@@ -166,9 +166,9 @@ def test_a_16_bit_tensor_is_a_conversion_with_a_zero_point_of_its_width():
     model = onnx.load_from_string(content)
     assert [t.data_type for t in model.graph.initializer] == [onnx.TensorProto.FLOAT, onnx.TensorProto.INT16]
     assert TARGET.differences(content, made, {}) == []
-    x = np.array([[0.04, -5000.0, 3276.74]], np.float32)
-    expected = (np.clip(np.rint(x / np.float32(0.1)) - 7, -32768, 32767) + 7) * np.float32(0.1)
-    assert np.allclose(session_of(content).run(None, {"x": x})[0], expected, rtol=1e-6)
+    x = np.array([[0.07, -5000.0, 4095.94]], np.float32)
+    expected = (np.clip(np.rint(x / np.float32(0.125)) - 7, -32768, 32767) + 7) * np.float32(0.125)
+    assert np.array_equal(session_of(content).run(None, {"x": x})[0], expected)
 
 
 def test_an_unknown_container_is_named(program):
