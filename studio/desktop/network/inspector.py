@@ -162,7 +162,7 @@ class Inspector(QScrollArea):
             layout.addWidget(card)
         self.activation = QComboBox()
         self.activation.setAccessibleName("Activation format of the output")
-        for text, bits in (("by the rule", None), ("int8", 8), ("float", 32)):
+        for text, bits in (("by the rule", None), ("int8", 8), ("16 bits", 16), ("float", 32)):
             self.activation.addItem(text, bits)
         self.activation.activated.connect(self._set_activation)
         self.float_button = QPushButton("Leave in float")
