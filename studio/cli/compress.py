@@ -35,7 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.calibration_arguments(parser)
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--plan", metavar="FILE", help="plan.json to apply")
-    start.add_argument("--preset", metavar="NAME", help="shipped plan: int8, int4-weights, deep-compression")
+    start.add_argument(
+        "--preset", metavar="NAME", help="shipped plan: int8, int4-weights, deep-compression, structured-int8"
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="SPEC",
         help="a step on top: 'LAYER:technique(key=value,..)', globs allowed, 'LAYER:float'",
@@ -119,19 +121,21 @@ def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan,
     from studio.core.errors import Refused
     from studio.core.setspec import parse
     from studio.engine.opening import weights_identity
-    from studio.engine.resolve import canonical, check_model
+    from studio.engine.resolve import canonical, check_model, is_factor, with_step
 
     warning = check_model(plan, session.graph, weights_identity(session.original))
     if warning:
         sys.stderr.write(warning + "\n")
     plan, steps, dropped = canonical(plan, session.graph), [], []
     if args.skip_refused:  # begin with what cannot be refused, and try the plan's own steps one by one
-        steps = [(name, step) for name, own in plan.layers.items() for step in own]
-        plan = replace(plan, layers={name: own for name, own in plan.layers.items() if not own})
+        steps = [(name, step) for own in (plan.groups, plan.layers) for name, found in own.items() for step in found]
+        plan = replace(plan, groups={}, layers={name: own for name, own in plan.layers.items() if not own})
     for pattern, step in map(parse, args.set):
-        steps += [(layer.name, step) for layer in session.graph.match(pattern)]
+        factor = is_factor(pattern, session.graph)
+        names = [pattern] if factor else [layer.name for layer in session.graph.match(pattern)]
+        steps += [(name, step) for name in names]
     for name, step in steps:
-        wanted = canonical(plan.with_step(name, step), session.graph)
+        wanted = with_step(plan, session.graph, name, step)
         try:
             session.engine.resolve(wanted)
         except Refused as error:

@@ -73,7 +73,8 @@ def export_plan(
     program = engine.program(plan)
     plans = {target.name: plan_for(target, plan) for target in targets}
     programs = {name: engine.program(wanted) for name, wanted in plans.items()}
-    notes = {target.name: _notes(target, programs[target.name], plan) for target in targets}
+    kernels = _kernels(engine, plan)
+    notes = {target.name: _notes(target, programs[target.name], plan) + kernels for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity), preprocess=dataset.preprocess.to_json())
     previews = {n: engine.measure(p, target=n, stop=stop, progress=progress) for n, p in plans.items()}
@@ -145,6 +146,13 @@ def _notes(target: Target, program: Program, plan: Plan) -> list[str]:
         if answer.note:
             notes.append(f"{op.nodes[0]}: {answer.note}")
     return notes
+
+
+def _kernels(engine: Engine, plan: Plan) -> list[str]:
+    """Say that steps which choose a kernel are not in any file."""
+    steps = [(name, s) for name, own in engine.resolve(plan).steps.items() for s in own if s.stage == Stage.KERNEL]
+    what = "changes nothing in this file; what runs it chooses its kernels."
+    return [f"{name}: {step.technique} {what}" for name, step in steps]
 
 
 def _summary(

@@ -78,7 +78,7 @@ def encode_work(
     `origin`: the original's layer behind each of them; `weight_keys`: content key of its float weights.
     A factor `conv1/1` takes the steps of `conv1`, replaced per stage by its own.
     """
-    skipped: list[Skipped] = []
+    skipped = _without_factor(plan, graph)
     accepted = {n.name: _inherited(plan, resolved, n, origin[n.name], skipped) for n in graph.weighted}
     work = {}
     for layer in graph.weighted:
@@ -95,11 +95,23 @@ def _inherited(plan: Plan, resolved: Resolved, layer: Layer, origin: str, skippe
     kept = []
     for step in (stages[stage] for stage in sorted(stages) if stages[stage].technique):
         reason = step.found.refuses(layer, step.values)
-        if reason is None:
-            kept.append(step)
-        else:
+        if reason is not None:
             skipped.append(Skipped(layer.name, str(step.technique), reason))
+        elif step.stage in ENCODES:
+            kept.append(step)
     return tuple(kept)
+
+
+def _without_factor(plan: Plan, graph: Graph) -> list[Skipped]:
+    """Steps of factors that the rewritten network does not have."""
+    found = []
+    for name, steps in plan.layers.items():
+        layer = name.rpartition("/")[0]
+        if name in graph or (f"{layer}/1" not in graph and layer not in graph):
+            continue
+        reason = f"{layer} is not factored." if layer in graph else f"{layer} has no factor of this number."
+        found += [Skipped(name, str(step.technique), reason) for step in steps if step.technique]
+    return found
 
 
 def check_names(plan: Plan, graph: Graph) -> None:
@@ -160,33 +172,52 @@ def canonical(plan: Plan, graph: Graph) -> Plan:
     """Return the same plan with every layer under its studio name (files' own names are accepted).
 
     A STRUCTURE step of a layer goes to its channel group, a group's to the group's first layer.
-    Raises PlanError where the layers of one group have different ones.
+    Raises PlanError where the layers of one group have different ones, and for a layer under two names.
     """
     layers: dict[str, Steps] = {}
-    cuts: dict[str, dict[str, Step]] = {}
+    cuts: dict[str, list[tuple[str, Step]]] = {}
     for name, steps in plan.layers.items():
-        known = name if is_factor(name, graph) else graph.layer(name).name
+        known = _known(name, graph)
+        if known in layers:
+            what = f"{known} has two entries, one by the file's own name."
+            raise PlanError(what, where="plan: layers", remedy="Keep one of them.")
         own = [s for s in steps if s.stage == Stage.STRUCTURE]
-        if own and known in graph and graph.layer(known).group:
-            cuts.setdefault(str(graph.layer(known).group), {})[known] = own[0]
+        group = graph.layer(known).group if known in graph else None
+        if own and group:
+            cuts.setdefault(group, []).append((known, own[0]))
         if not steps or len(own) < len(steps):
             layers[known] = tuple(s for s in steps if s.stage != Stage.STRUCTURE)
-        elif not graph.layer(known).group:
+        elif not group:
             layers[known] = steps  # refused by `check_names` with the reason
     for name, steps in plan.groups.items():
         group = str(graph.layer(name).group or name)
-        for step in steps:
-            cuts.setdefault(group, {})[name] = step
+        cuts.setdefault(group, []).extend((name, step) for step in steps or (Step.off(Stage.STRUCTURE.name),))
     bits = {graph.layer(name).name: b for name, b in plan.activations.layers.items()}
     groups = {group: (_one_cut(group, wanted),) for group, wanted in cuts.items()}
     return replace(plan, layers=layers, groups=groups, activations=replace(plan.activations, layers=bits))
 
 
-def _one_cut(group: str, wanted: Mapping[str, Step]) -> Step:
-    if len(set(wanted.values())) > 1:
-        what = f"{' and '.join(wanted)} are cut together, and the plan has different steps for them."
+def with_step(plan: Plan, graph: Graph, name: str, step: Step) -> Plan:
+    """Return a plan in which `step` takes its stage on a layer or factor, a STRUCTURE one on the layer's group.
+
+    Raises PlanError for a layer that the network does not have.
+    """
+    known = _known(name, graph)
+    group = graph.layer(known).group if step.stage == Stage.STRUCTURE and known in graph else None
+    return plan.with_group_step(group, step) if group else plan.with_step(known, step)
+
+
+def _known(name: str, graph: Graph) -> str:
+    """Studio name of a layer, or the name of a factor."""
+    return name if is_factor(name, graph) else graph.layer(name).name
+
+
+def _one_cut(group: str, wanted: list[tuple[str, Step]]) -> Step:
+    if len({step for _, step in wanted}) > 1:
+        names = " and ".join(dict.fromkeys(name for name, _ in wanted))
+        what = f"the channels of {names} are cut together, and the plan has different steps for them."
         raise PlanError(what, where=f"plan: groups: {group}", remedy="Keep one of them.")
-    return next(iter(wanted.values()))
+    return wanted[0][1]
 
 
 def _structure(plan: Plan, graph: Graph, skipped: list[Skipped]) -> dict[str, Step]:

@@ -79,4 +79,4 @@ def _reason(layer: Node, node: Node) -> str:
         high = node.operator.settings()["high"]
         name = "ReLU6" if high == 6 else "a clip"
         return f"{name[0].upper()}{name[1:]} behind {layer.name} clips at fixed values, which a scale would move."
-    return f"A {node.kind} ({node.name}) stands behind {layer.name}, which scales of single channels do not pass."
+    return f"{node.name} ({node.kind}) stands behind {layer.name}, which scales of single channels do not pass."

@@ -197,6 +197,46 @@ def test_skip_refused_also_leaves_out_what_the_plan_asks_for(
     assert [len(kept[name]) for name in ("conv1", "layer1.0.conv1", "fc")] == [1, 2, 0]
 
 
+def test_skip_refused_leaves_out_the_cut_of_a_group_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = [{"technique": "prune_channels", "settings": {"amount": 0.2, "reestimate": False, "criterion": "l1"}}]
+    plan = {"format": 1, "groups": {"fc": cut, "layer3.0.conv1": cut}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    given = compress("--plan", tmp_path / "plan.json", "--format", "packed", "--out", tmp_path / "out", "--json")
+    assert call(capsys, *given)[0] == 2
+    code, out, _ = call(capsys, *given, "--skip-refused")
+    assert code == 0
+    assert [row["layer"] for row in json.loads(out)["skipped"]] == ["fc"]
+    assert set(json.loads((tmp_path / "out" / "plan.json").read_text())["groups"]) == {"layer3.0.conv1"}
+
+
+def test_set_reaches_groups_by_any_member_and_factors_by_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = [{"technique": "prune_channels", "settings": {"amount": 0.5, "criterion": "l1", "reestimate": False}}]
+    (tmp_path / "plan.json").write_text(json.dumps({"format": 1, "groups": {"conv1": cut}}))
+    sets = ["layer1.0.conv2:off(STRUCTURE)", "fc:low_rank(data_aware=false)", "fc/1:quantize(weight_bits=4)"]
+    given = [x for one in sets for x in ("--set", one)]
+    code, out, _ = call(
+        capsys,
+        *compress("--plan", tmp_path / "plan.json", *given, "--format", "packed", "--out", tmp_path / "o", "--json"),
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert "fc/1" not in found["float_layers"]
+    assert "fc/2" in found["float_layers"]
+    kept = json.loads((tmp_path / "o" / "plan.json").read_text())
+    assert kept["groups"] == {"conv1": [{"stage": "STRUCTURE", "technique": None}]}
+    assert [step["technique"] for step in kept["layers"]["fc/1"]] == ["quantize"]
+
+
+def test_a_fast_convolution_is_no_promise_about_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--set", "conv1:fast_convolution", "--format", "onnx,packed", "--out", tmp_path, "--json"]
+    code, out, _ = call(capsys, *compress(*given))
+    assert code == 0
+    for row in json.loads(out)["exports"]:
+        assert "conv1: fast_convolution changes nothing in this file; what runs it chooses its kernels." in row["notes"]
+
+
 def test_a_mixed_file_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = call(capsys, *compress("--set", "fc:float", "--format", "onnx", "--out", tmp_path))
     assert "mixed, not full-integer: float layers are fc\n" in out

@@ -119,8 +119,8 @@ def test_dead_channels_are_left_alone() -> None:
     [
         (plain.Clip(0.0, 6.0), "ReLU6 behind n0 clips at fixed values"),
         (plain.Clip(-1.0, 1.0), "A clip behind n0"),
-        (plain.Sigmoid(), "A sigmoid (n1) stands behind n0"),
-        (plain.Transpose((0, 1, 3, 2)), "A transpose (n1) stands behind n0"),
+        (plain.Sigmoid(), "n1 (sigmoid) stands behind n0"),
+        (plain.Transpose((0, 1, 3, 2)), "n1 (transpose) stands behind n0"),
     ],
 )
 def test_what_scales_do_not_pass_is_said(between: Operator, words: str) -> None:
