@@ -53,6 +53,13 @@ def test_files_hold_pruned_float_weights_and_agree_with_their_preview(
     assert not any("Quantize" in node.op_type for node in model.graph.node)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_network_is_the_same_file(session: Session, name: str) -> None:
+    target, program = registry.find("export.targets", name), session.engine.program(Plan())
+    about = {"model": {"name": "Größe.onnx"}, "preprocess": {"scale": 0.5}}
+    assert len({target.write(program, about, {}) for _ in range(8)}) == 1
+
+
 def test_reading_back_notices_another_tensor(session: Session) -> None:
     target = registry.find("export.targets", "safetensors")
     program = session.engine.program(Plan())

@@ -35,7 +35,7 @@ class SafetensorsTarget:
 
         about = {"model": str(description.get("model", {}).get("name")), "batch_norm": "folded",
                  "preprocess": json.dumps(description.get("preprocess"))}  # fmt: skip
-        return bytes(save(tensors_of(program), metadata=about))
+        return _in_order(save(tensors_of(program), metadata=about))
 
     def differences(self, content: bytes, program: Program, options: Mapping[str, Any]) -> list[str]:
         """Read the file back: every tensor against the program."""
@@ -64,6 +64,16 @@ class SafetensorsTarget:
             f'tensors = load_file("{self.file_name}")  # name -> float32 tensor, batch norm folded\n'
             "module.load_state_dict(tensors)  # a module of yours with the shapes in plan.json\n"
         )
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return the same file with its metadata by name: the library writes them in another order each time."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def tensors_of(program: Program) -> dict[str, np.ndarray]:
