@@ -22,8 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.core import paths
-from studio.desktop import fonts, icons, theme
+from studio.desktop import fonts, icons, presets, theme
 
 if TYPE_CHECKING:
     from studio.desktop.window import MainWindow
@@ -41,8 +40,6 @@ MENU = (
     ("open", "data", "demo", "home"), ("plan_open", "plan_save", "netron", "export"), ("undo", "redo"),
     ("tab1", "tab2", "theme", "size", "help"), ("quit",),
 )  # fmt: skip
-FIRST_PRESET = "int8"
-"""The preset behind Ctrl+1: what most people want first."""
 
 
 class Actions:
@@ -74,8 +71,10 @@ class Actions:
         self.preset.setAccessibleName("Preset")
         self.preset.setToolTip("Give all layers a shipped plan (Ctrl+1 for the first)")
         self.preset.addItem("Preset: choose ...", None)
-        for file in sorted(paths.resource("presets").glob("*.json"), key=lambda f: (f.stem != FIRST_PRESET, f.stem)):
-            self.preset.addItem(file.stem, file.stem)
+        for preset in presets.names():
+            self.preset.addItem(preset, preset)
+            tip = presets.describe(presets.load(preset))
+            self.preset.setItemData(self.preset.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
         self.preset.activated.connect(self._preset)
         bar.addWidget(self.preset)
         self._add("preset1", "First preset", "Ctrl+1", "Apply the first preset", lambda: self._preset(1), icon="plan",

@@ -19,10 +19,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from studio.core import paths
 from studio.core.plan import Plan
 from studio.core.result import Cost, Result
-from studio.desktop import fonts, recents, theme
+from studio.desktop import fonts, presets, recents, theme
 from studio.desktop.actions import Actions
 from studio.desktop.attention import AttentionTab
 from studio.desktop.bridge import Bridge
@@ -291,7 +290,7 @@ class MainWindow(QMainWindow):
             return
         from dataclasses import replace
 
-        plan = Plan.load(paths.resource("presets") / f"{name}.json")
+        plan = presets.load(name)
         kept = replace(plan, calibration=self.session.plan.calibration, attention=self.session.plan.attention)
         self.session.set_plan(kept, f"preset {name}")
 

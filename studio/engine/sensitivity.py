@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.result import Cost, Result
+from studio.core.technique import Stage
 
 if TYPE_CHECKING:
     from studio.engine.engine import Engine, Progress
@@ -23,8 +24,14 @@ CASES: dict[str, Callable[[], Step]] = {
     "int8": lambda: Step("quantize", weight_bits=8),
     "int4": lambda: Step("quantize", weight_bits=4),
     "pruned 50 %": lambda: Step("prune_weights", amount=0.5),
+    "int2": lambda: Step("quantize", weight_bits=2),
+    "shared 3 bit": lambda: Step("share_weights", bits=3),
+    "channels 30 %": lambda: Step("prune_channels", amount=0.3, scope="layer"),
+    "rank 50 %": lambda: Step("low_rank", keep=0.5),
 }
 """Techniques and strengths of the heat map."""
+BASIC = ("int8", "int4", "pruned 50 %")
+"""Cases that estimates, the criterion and the command line use; only these are measured spared too."""
 MODES = ("alone", "spared")
 
 
@@ -79,7 +86,7 @@ def measure_layers(
     engine: Engine,
     known: SensitivityTable | None = None,
     *,
-    cases: tuple[str, ...] = tuple(CASES),
+    cases: tuple[str, ...] = BASIC,
     layers: tuple[str, ...] | None = None,
     modes: tuple[str, ...] = MODES,
     chunks: int = CHUNKS,
@@ -99,12 +106,23 @@ def measure_layers(
     for i, (layer, case) in enumerate(todo):
         if progress:
             progress("Measuring each layer's share", i, len(todo))
-        for mode in modes:
+        for mode in modes if case in BASIC else ("alone",):
             if (layer, case, mode) not in done:
                 with suppress(Refused):  # a layer that cannot take the step has no share
-                    rows.append(_row(engine, layer, case, mode, base, chunks, stop))
+                    rows.append(
+                        _companion(engine, rows, layer, case) or _row(engine, layer, case, mode, base, chunks, stop)
+                    )
         assert base.value is not None
         yield SensitivityTable(base.metric, base.value, base.samples, tuple(rows))
+
+
+def _companion(engine: Engine, rows: list[SensitivityRow], layer: str, case: str) -> SensitivityRow | None:
+    """Row of a layer whose channels are cut with those of a measured one: it is the same cut."""
+    if CASES[case]().stage != Stage.STRUCTURE:
+        return None
+    companions = engine.graph.layer(layer).companions
+    found = next((row for row in rows if row.case == case and row.layer in companions), None)
+    return None if found is None else replace(found, layer=layer)
 
 
 def layer_drop(engine: Engine, layer: str) -> float:
@@ -123,7 +141,12 @@ def _row(
 ) -> SensitivityRow:
     step = CASES[case]()
     everywhere = Plan(defaults=(step,))
-    plan = Plan(layers={layer: (step,)}) if mode == "alone" else Plan(defaults=(step,), layers={layer: ()})
+    if step.stage == Stage.STRUCTURE:
+        group = engine.graph.layer(layer).group
+        own = Plan(groups={group: (step,)}) if group is not None else Plan(layers={layer: (step,)})
+    else:
+        own = Plan(layers={layer: (step,)})
+    plan = own if mode == "alone" else Plan(defaults=(step,), layers={layer: ()})
     before = base if mode == "alone" else engine.measure(everywhere, chunks, stop=stop)
     result = engine.measure(plan, chunks, stop=stop)
     assert result.value is not None

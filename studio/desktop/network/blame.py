@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from studio.core.plan import Step
 from studio.desktop import cells, fonts
-from studio.engine.sensitivity import CASES, SensitivityRow
+from studio.engine.sensitivity import BASIC, SensitivityRow
 
 if TYPE_CHECKING:
     from studio.session import Session
@@ -68,7 +68,7 @@ class BlamePanel(QWidget):
         self.setObjectName("blame")
         self._session: Session | None = None
         self.case = QComboBox()
-        self.case.addItems(list(CASES))
+        self.case.addItems(list(BASIC))
         self.case.setCurrentText("int4")
         self.case.setAccessibleName("Case to blame layers for")
         self.case.currentTextChanged.connect(lambda _: self._show())

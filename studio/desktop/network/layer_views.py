@@ -16,12 +16,12 @@ from studio.desktop.network.charts import WeightChart
 from studio.desktop.network.code_chart import CodeChart
 from studio.desktop.network.mosaic import FilterMosaic
 from studio.desktop.network.spectrum_chart import SpectrumChart
-from studio.techniques._fast_facts import FastFacts
-from studio.techniques._ranks import Spectrum
 
 if TYPE_CHECKING:
     from studio.session import Session
     from studio.session.layer_view import LayerView
+    from studio.techniques._fast_facts import FastFacts
+    from studio.techniques._ranks import Spectrum
 
 TABS = (
     ("weights", "Weights", "Histogram of the weights, with the levels or shared values that are stored"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
@@ -10,7 +12,9 @@ from PySide6.QtWidgets import QWidget
 from studio.desktop import canvas, theme
 from studio.desktop.network.charts import LEFT, draw_bars
 from studio.desktop.theme import fonts
-from studio.techniques._ranks import Spectrum
+
+if TYPE_CHECKING:
+    from studio.techniques._ranks import Spectrum
 
 TOP, BOTTOM = 10, 20
 KEYS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_PageDown: -8, Qt.Key.Key_PageUp: 8}

@@ -24,9 +24,11 @@ from studio.core.result import Cost, Result
 from studio.core.technique import Stage
 from studio.desktop import fonts
 from studio.desktop.network.blame import BlamePanel
+from studio.desktop.network.changes import ChangesPanel
 from studio.desktop.network.figures import plain_row, points_lost
 from studio.desktop.network.furthest import Furthest
 from studio.desktop.network.graph_view import GraphView
+from studio.desktop.network.heat_map import HeatMap
 from studio.desktop.network.inspector import Inspector
 from studio.desktop.network.layer_table import LayerTable
 from studio.desktop.network.minimap import Minimap
@@ -54,6 +56,8 @@ class NetworkTab(QWidget):
         self.inspector = Inspector()
         self.table = LayerTable()
         self.blame = BlamePanel()
+        self.heat = HeatMap()
+        self.changes = ChangesPanel()
         self.tradeoff = TradeoffPlot()
         self.furthest = Furthest(self)
         self.search = QLineEdit()
@@ -93,6 +97,8 @@ class NetworkTab(QWidget):
         lists.setDocumentMode(True)
         lists.addTab(self.table, "Layers")
         lists.addTab(self.blame, "Blame")
+        lists.addTab(self.heat, "Heat map")
+        lists.addTab(self.changes, "Changes")
         corner = QWidget()
         corner_row = QHBoxLayout(corner)
         corner_row.setContentsMargins(0, 2, 10, 2)
@@ -148,6 +154,8 @@ class NetworkTab(QWidget):
         self.furthest.failed.connect(self.failed)
         self.blame.picked.connect(lambda name: self.graph.select([name], name))
         self.blame.cured.connect(self._cure)
+        self.heat.picked.connect(lambda name: self.graph.select([name], name))
+        self.heat.asked.connect(self.blame.measure)
         self.tradeoff.picked.connect(self._back_to)
         self.search.textChanged.connect(self._search)
         self.search.returnPressed.connect(self._search_next)
@@ -170,7 +178,8 @@ class NetworkTab(QWidget):
         self.graph.set_session(session)
         self.inspector.set_session(session, self.graph.thumbnails)
         self.table.set_rows([plain_row(layer) for layer in session.graph.weighted] if session else [])
-        self.blame.set_session(session)
+        for panel in (self.blame, self.heat, self.changes):
+            panel.set_session(session)
         self.furthest.set_session(session)
         self.tradeoff.set_session(session)
         if session is not None and self.graph.thumbnails is not None:
@@ -205,11 +214,14 @@ class NetworkTab(QWidget):
         if self.session is not None and self.graph.model is not None and result.plan_key == self.session.plan.key:
             self.graph.model.measured(self.session.plan)
             self.graph.viewport().update()
+            if result.complete:
+                self.changes.refresh()
         self.tradeoff.refresh()
 
     def blame_changed(self) -> None:
         """Show newly measured shares of layers."""
         self.blame.refresh()
+        self.heat.refresh()
         self.graph.viewport().update()
         self.minimap.update()
         if not self._gather.isActive():
@@ -233,8 +245,9 @@ class NetworkTab(QWidget):
         self._side.setVisible(not self._side.isVisible())
 
     def measure_blame(self) -> None:
-        """Show the list of blame and measure it."""
-        self.lists.setCurrentWidget(self.blame)
+        """Show the list of blame, unless the heat map is shown, and measure it."""
+        if self.lists.currentWidget() is not self.heat:
+            self.lists.setCurrentWidget(self.blame)
         self.blame.measure()
 
     # -- what the user does -----------------------------------------------------------------------
