@@ -31,6 +31,7 @@ def window(qtbot: QtBot, home: object) -> Iterator[Any]:
         QApplication.setActiveWindow(made)
     yield made
     made.close()
+    made.deleteLater()  # else every later change of the theme polishes its widgets again
 
 
 @pytest.fixture
