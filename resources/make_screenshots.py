@@ -154,8 +154,39 @@ def lists(studio: Studio) -> None:
     studio.themes("table")
     network_tab.lists.setCurrentIndex(1)
     studio.themes("blame")
+    network_tab.lists.setCurrentIndex(2)
+    studio.themes("heat-map")
+    network_tab.lists.setCurrentIndex(3)
+    studio.wait(lambda: network_tab.changes.changes is not None, "changed samples")
+    studio.rest(1.0)
+    studio.themes("changes")
     network_tab.lists.setCurrentIndex(0)
     left.setSizes(sizes)
+
+
+def layer_views(studio: Studio) -> None:
+    """Each view of a layer: channels cut together, centroids, filters, ranks to drag, a code, a kernel."""
+    from studio.core.plan import Plan, Step
+
+    window, before = studio.window, studio.window.session.plan
+    cut = Step("prune_channels", amount=0.3, scope="layer")
+    small = (Step("prune_weights", amount=0.5), Step("share_weights", bits=4), Step("huffman"))
+    layers = {"layer3.0.conv1": small, "layer3.0.conv2": (Step("low_rank", keep=0.4),)}
+    plan = Plan(defaults=(Step("quantize"),), groups={"layer2.0.conv2": (cut,)}, layers=layers)
+    window.session.set_plan(plan, "views of a layer")
+    studio.measured()
+    tabs = window.network.inspector.views.tabs
+    for name, layer, tab in (
+        ("cut", "layer2.0.conv2", 0), ("centroids", "layer3.0.conv1", 0), ("filters", "layer3.0.conv1", 1),
+        ("ranks", "layer3.0.conv2", 2), ("code", "layer3.0.conv1", 3), ("kernel", "layer3.0.conv2", 4),
+    ):  # fmt: skip
+        window.network.graph.select([layer], layer)
+        tabs.setCurrentIndex(tab)
+        studio.rest(1.5)
+        studio.themes(f"view-{name}")
+    tabs.setCurrentIndex(0)
+    window.session.set_plan(before, "back")
+    studio.measured()
 
 
 def attention(studio: Studio) -> None:
@@ -225,7 +256,7 @@ def recent(studio: Studio) -> None:
     studio.themes("start-recent")
 
 
-VIEWS = (start_pages, network, lists, attention, export, notice, presenter, recent)
+VIEWS = (start_pages, network, lists, layer_views, attention, export, notice, presenter, recent)
 
 
 def main() -> int:

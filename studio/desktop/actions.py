@@ -38,7 +38,7 @@ OTHER_KEYS = (
 
 MENU = (
     ("open", "data", "demo", "home"), ("plan_open", "plan_save", "netron", "export"), ("undo", "redo"),
-    ("tab1", "tab2", "theme", "size", "help"), ("quit",),
+    ("tab1", "tab2", "tab3", "theme", "size", "help"), ("quit",),
 )  # fmt: skip
 
 
@@ -93,6 +93,8 @@ class Actions:
                   shown=False)  # fmt: skip
         self._add("tab2", "Attention tab", "Alt+2", "Show the attention stage", lambda: w.tabs.setCurrentIndex(1),
                   icon="attention", shown=False)  # fmt: skip
+        self._add("tab3", "Train tab", "Alt+3", "Show training", lambda: w.tabs.setCurrentIndex(2), icon="play",
+                  shown=False)  # fmt: skip
         self._add("quit", "", "Ctrl+Q", "Close the studio", w.close, icon="cancel", shown=False)
         self._fill_menu()
         self.refresh()
@@ -158,7 +160,7 @@ class Actions:
             action.setEnabled(label is not None)
             keys = action.shortcut().toString()
             action.setToolTip(f"{name.capitalize()}{': ' + label if label else ''} ({keys})")
-        for name in ("data", "plan_open", "plan_save", "netron", "export", "home", "preset1", "tab1", "tab2"):
+        for name in ("data", "plan_open", "plan_save", "netron", "export", "home", "preset1", "tab1", "tab2", "tab3"):
             self.by_name[name].setEnabled(session is not None)
         self.preset.setEnabled(session is not None)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (
     "plan_changed", "cost_changed", "estimate_changed", "result_changed", "history_changed", "progress_changed",
-    "notice", "blame_changed", "effect_changed",
+    "notice", "blame_changed", "effect_changed", "job_progressed", "job_finished",
 )  # fmt: skip
 
 

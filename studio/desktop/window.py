@@ -32,6 +32,7 @@ from studio.desktop.notices import NoticeBar, Notices
 from studio.desktop.opening import OpenDialog, Opener
 from studio.desktop.start_page import StartPage
 from studio.desktop.status import StatusBar
+from studio.desktop.train import TrainTab
 from studio.session import autosave
 from studio.session.autosave import Opened
 from studio.session.events import Notice, Progress
@@ -71,10 +72,12 @@ class MainWindow(QMainWindow):
         self.budget = BudgetBar()
         self.network = NetworkTab()
         self.attention = AttentionTab()
+        self.train = TrainTab()
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.network, "Network")
         self.tabs.addTab(self.attention, "Attention")
+        self.tabs.addTab(self.train, "Train")
         self.caption = QLabel()
         self.caption.setObjectName("secondary")
         self.caption.setContentsMargins(0, 0, 12, 0)
@@ -111,6 +114,7 @@ class MainWindow(QMainWindow):
             lambda title, done, total: self.status.show_progress(Progress(title, done, total, "steps"))
         )
         self.network.failed.connect(self.notices.tell_error)
+        self.train.failed.connect(self.notices.tell_error)
         self.network.furthest.told.connect(self.notice_bar.show_notice)
         self.network.furthest.progressed.connect(self.status.show_progress)
         self.budget.limits_changed.connect(self.network.tradeoff.set_limits)
@@ -165,12 +169,13 @@ class MainWindow(QMainWindow):
             ("estimate_changed", self._estimate_changed), ("result_changed", self._result_changed),
             ("history_changed", self.actions_.refresh), ("progress_changed", self.status.show_progress),
             ("notice", self.notice_bar.show_notice), ("blame_changed", self.network.blame_changed),
-            ("effect_changed", self.network.effect_changed),
+            ("effect_changed", self.network.effect_changed), ("job_progressed", self.train.progressed),
+            ("job_finished", self.train.finished),
         ):  # fmt: skip
             self.bridge.on(name, receiver)
         self.budget.set_session(session)
-        self.network.set_session(session)
-        self.attention.set_session(session)
+        for tab in (self.network, self.attention, self.train):
+            tab.set_session(session)
         self.status.show_session(session)
         self.actions_.refresh()
         graph = session.graph
@@ -201,8 +206,8 @@ class MainWindow(QMainWindow):
         self._remember()
         if self.bridge is not None:
             self.bridge.close()
-        self.network.set_session(None)
-        self.attention.set_session(None)
+        for tab in (self.network, self.attention, self.train):
+            tab.set_session(None)
         self.session.close()
         self.session = None
 
@@ -237,8 +242,8 @@ class MainWindow(QMainWindow):
     # -- what the session tells -------------------------------------------------------------------
 
     def _plan_changed(self, old: Plan, new: Plan) -> None:
-        self.network.plan_changed(old, new)
-        self.attention.plan_changed(old, new)
+        for tab in (self.network, self.attention, self.train):
+            tab.plan_changed(old, new)
         self.budget.refresh()
         self.status.show_session(self.session)
 

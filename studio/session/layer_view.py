@@ -18,6 +18,7 @@ from studio.session import layer_parts
 from studio.session.code_view import CodeView, code_view
 
 if TYPE_CHECKING:
+    from studio.engine.resolve import Skipped
     from studio.session.session import Session
     from studio.techniques._fast_facts import FastFacts
     from studio.techniques._ranks import Spectrum
@@ -63,6 +64,12 @@ class LayerView:
     def steps(self) -> Steps:
         """Effective steps that the layer accepts, its channel group's among them."""
         return self._session.engine.resolve(self._plan).steps.get(self.name, ())
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Steps that the layer or its factors could not take, each with the reason."""
+        found = self._session.engine.skipped(self._plan)
+        return tuple(one for one in found if one.layer == self.name or one.layer in self.parts)
 
     @property
     def bytes(self) -> int:

@@ -150,10 +150,9 @@ class Session:
         self.set_plan(plan, _label(step, f"{len(layers)} layers"), gesture)
 
     def set_plan(self, plan: Plan, label: str, gesture: object = None, focus: str | None = None) -> None:
-        """Replace the plan; raises PlanError or Refused, and the old one then stays."""
+        """Replace the plan; raises PlanError, Refused or DataError, and the old one then stays."""
         plan = canonical(plan, self.graph)
-        self.engine.resolve(plan)
-        self.engine.state(plan)
+        self.engine.check(plan)
         if plan == self.plan:
             return
         old = self.plan

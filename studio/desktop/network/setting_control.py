@@ -29,7 +29,8 @@ class SettingSlider(QWidget):
         self.slider.setAccessibleName(declared.title)
         self.slider.setToolTip(declared.help)
         self.box = QSpinBox() if declared.kind == "int" else QDoubleSpinBox()
-        self._percent = declared.kind == "float" and high <= 1
+        self._percent = declared.kind == "float" and high <= 1 and declared.step is not None
+        self._typed_before: float = 0.0
         self._fill_box(low, high)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -45,7 +46,7 @@ class SettingSlider(QWidget):
         scale = 100 if self._percent else 1
         unit = "%" if self._percent else self._declared.unit
         if isinstance(self.box, QDoubleSpinBox):
-            self.box.setDecimals(0 if self._percent else 2)
+            self.box.setDecimals(0 if self._percent else 2 if high > 1 else 4)
         self.box.setRange(*(int(v * scale) if isinstance(self.box, QSpinBox) else v * scale for v in (low, high)))  # type: ignore[arg-type]
         self.box.setSuffix(f" {unit}" if unit else "")
         self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -79,6 +80,7 @@ class SettingSlider(QWidget):
     def _show(self, value: float) -> None:
         shown = 100 * value if self._percent else value
         self.box.setValue(round(shown) if isinstance(self.box, QSpinBox) else shown)  # type: ignore[arg-type]
+        self._typed_before = self.box.value()
 
     def _slid(self) -> None:
         self.box.blockSignals(True)
@@ -87,10 +89,12 @@ class SettingSlider(QWidget):
         self.changed.emit(self.value(), not self.slider.isSliderDown())
 
     def _typed(self) -> None:
+        """Take a typed value as it is: it may lie between two places of the slider."""
+        if self.box.value() == self._typed_before:
+            return
         value = self.box.value() / 100 if self._percent else self.box.value()
-        if abs(value - self.value()) > 1e-9:
-            self.set_value(value)
-            self.changed.emit(self.value(), True)
+        self.set_value(value)
+        self.changed.emit(round(value) if self._declared.kind == "int" else round(value, 6), True)
 
 
 def _written(value: float) -> str:

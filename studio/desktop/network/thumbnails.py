@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from studio.core import registry
 from studio.core.errors import StudioError
 from studio.desktop.network.figures import LayerRow, row_of
 
@@ -130,11 +131,15 @@ def make(session: Session, name: str) -> Thumbnail:
 
 
 def factors(view: LayerView) -> tuple[str, ...]:
-    """Factors of a layer with shape and packed size; nothing for a layer that is whole."""
+    """Factors of a layer with shape, packed size and what they could not take over; nothing for a whole layer."""
     if len(view.parts) < 2:
         return ()
+    without: dict[str, str] = {}
+    for skipped in view.skipped:
+        without[skipped.layer] = f" without {registry.find('techniques', skipped.technique).title.lower()}"
     return tuple(
         f"{name.removeprefix(view.name)} {'×'.join(map(str, one.shape))} {one.bits() / 8192:,.1f} KiB"
+        + without.get(name, "")
         for name, one in view.parts.items()
     )
 
