@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -149,7 +150,12 @@ class TrainTab(QWidget):
         self._show_status()
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
-        """Say again what would be trained."""
+        """Say again what would be trained; while the tab is hidden, when it is shown."""
+        if self.isVisible():
+            self._check.start()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
         self._check.start()
 
     def progressed(self, process: JobProcess, reports: Sequence[Told]) -> None:
