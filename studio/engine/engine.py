@@ -71,7 +71,7 @@ class Engine:
         self._gradients: dict[Calibration, Mapping[str, np.ndarray]] = {}
         self._ranges: dict[tuple[str, Calibration, str], Ranges] = {}
         self._programs: dict[str, Program] = {}
-        self._costs: dict[str, Cost] = {}
+        self._costs: dict[str, tuple[str, Cost]] = {}  # by plan key, with the form that it is of
         self._lock = RLock()
         self._calibrating = RLock()
         self._tuning = Tuning(self, self._lock)
@@ -85,6 +85,15 @@ class Engine:
             found = resolve(plan, self.graph)
             self._resolved = {**dict(list(self._resolved.items())[-KEPT_PROGRAMS:]), plan.key: found}
         return found
+
+    def check(self, plan: Plan) -> None:
+        """Raise PlanError, Refused or DataError for a plan that can never be computed here."""
+        resolved = self.resolve(plan)
+        self.state(plan)
+        for group, step in resolved.rewrites.get(Stage.STRUCTURE, {}).items():
+            missing = None if self.sources else step.found.missing(step.values)  # type: ignore[attr-defined]
+            if missing is not None:
+                raise DataError(missing.what, where=f"{group}: {step.technique}", remedy=missing.remedy)
 
     def variant(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> Variant:
         """Return the float network that the plan's rewrites make; the original itself where there are none.
@@ -188,12 +197,13 @@ class Engine:
     def program(self, plan: Plan) -> Program:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
         key = self._form(plan)
-        if key not in self._programs:
+        found = self._programs.get(key)
+        if found is None:
             ranges = self.ranges(plan) | self._wide_ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
-                self._programs[key] = self._lower(plan, ranges, self._tuning.network(plan))
+                self._programs[key] = found = self._lower(plan, ranges, self._tuning.network(plan))
                 _forget(self._programs, KEPT_PROGRAMS)
-        return self._programs[key]
+        return found
 
     def _lower(self, plan: Plan, ranges: Ranges, network: Network) -> Program:
         return lower(network, self.encodings(plan), ranges, self._bits(plan, self.variant(plan)))
@@ -220,7 +230,7 @@ class Engine:
                 same = evaluation is not None and found.source == evaluation.source
                 return found, CalibrationInfo(role, min(wanted.samples, found.count), same)
         remedy = "Give data with --data, --calibration or --train-data (in the app: Data)."
-        raise DataError("ranges of activations need some samples, and there is no data.", remedy=remedy)
+        raise DataError("there is no data to calibrate with.", remedy=remedy)
 
     def statistics(
         self, wanted: Calibration, progress: Progress | None = None, variant: Variant | None = None
@@ -304,10 +314,10 @@ class Engine:
 
     def cost(self, plan: Plan) -> Cost:
         """Exact bytes, peak RAM and MACs; needs no data."""
-        key = self._form(plan)
-        if key not in self._costs:
-            self._costs[key] = self._cost(plan)
-        return self._costs[key]
+        form, known = self._form(plan), self._costs.get(plan.key)
+        if known is None or known[0] != form:
+            self._costs[plan.key] = known = (form, self._cost(plan))
+        return known[1]
 
     def _cost(self, plan: Plan) -> Cost:
         variant = self.variant(plan)
@@ -321,8 +331,9 @@ class Engine:
         return Cost(sum(rows.values()), ram, variant.graph.macs, tuple(rows.items()))
 
     def known_cost(self, plan: Plan) -> Cost | None:
-        """Cost of a plan where it was computed already."""
-        return self._costs.get(self._form(plan))
+        """Cost of a plan where it was computed already; never computes, never waits."""
+        known = self._costs.get(plan.key)
+        return None if known is None else known[1]
 
     @property
     def metric(self) -> Metric:
@@ -346,7 +357,7 @@ class Engine:
         stop: Callable[[], bool] | None = None, progress: Progress | None = None,
     ) -> Result:  # fmt: skip
         """Measure a plan on the first `chunks` chunks (all by default). Raises Cancelled."""
-        evaluator = self._evaluator()
+        evaluator, quick = self._evaluator(), bool(self.pending(plan))
         chunks = evaluator.chunks if chunks is None else min(chunks, evaluator.chunks)
         found = self.outputs(plan, chunks, target=target, focus=focus, stop=stop, progress=progress)
         reference = self.outputs(FLOAT, chunks, stop=stop)
@@ -356,7 +367,7 @@ class Engine:
         total = evaluator.samples(evaluator.chunks)
         return Result(
             plan.key, "measured", self.metric, s.value, evaluator.samples(chunks), total, s.interval, s.delta,
-            s.delta_interval, self.cost(plan), quick=bool(self.pending(plan)),
+            s.delta_interval, self.cost(plan), quick=quick,
         )  # fmt: skip
 
     def _evaluator(self) -> Evaluator:

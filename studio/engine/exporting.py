@@ -15,6 +15,7 @@ from studio.core.result import Result
 from studio.core.technique import Stage
 from studio.engine.attention_export import plan_attention
 from studio.engine.engine import FLOAT, Engine, Progress
+from studio.engine.ranges import is_silent
 from studio.engine.verify import verify_file
 from studio.export.folder import ExportFolder
 from studio.export.targets._base import Refusal, Stored, Target
@@ -73,8 +74,8 @@ def export_plan(
     program = engine.program(plan)
     plans = {target.name: plan_for(target, plan) for target in targets}
     programs = {name: engine.program(wanted) for name, wanted in plans.items()}
-    kernels = _kernels(engine, plan)
-    notes = {target.name: _notes(target, programs[target.name], plan) + kernels for target in targets}
+    common = _silent(engine, plan) + _kernels(engine, plan)
+    notes = {target.name: _notes(target, programs[target.name], plan) + common for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity), preprocess=dataset.preprocess.to_json())
     previews = {n: engine.measure(p, target=n, stop=stop, progress=progress) for n, p in plans.items()}
@@ -146,6 +147,16 @@ def _notes(target: Target, program: Program, plan: Plan) -> list[str]:
         if answer.note:
             notes.append(f"{op.nodes[0]}: {answer.note}")
     return notes
+
+
+def _silent(engine: Engine, plan: Plan) -> list[str]:
+    """Say which layers gave nothing but zeros while ranges were taken."""
+    if not engine.needs_ranges(plan):
+        return []
+    found = engine.statistics(plan.calibration, variant=engine.variant(plan))
+    what = "gives only zeros on the calibration samples, so the range of its output is a guess (0 to 1)."
+    silent = [n for n, at in found.activation.items() if is_silent(found.tensors[at])]
+    return [f"{name}: {what} Give samples that reach it with --calibration." for name in silent]
 
 
 def _kernels(engine: Engine, plan: Plan) -> list[str]:

@@ -28,9 +28,9 @@ def tensor_range(
     `mse` (least expected squared error of affine 8-bit quantization over the histogram), or `entropy` (least
     Kullback-Leibler divergence between the histogram and its quantized form; Migacz 2017, TensorRT).
     """
-    low, high = min(tensor.minimum, 0.0), max(tensor.maximum, 0.0)
-    if high - low < SMALLEST:
+    if is_silent(tensor):
         return NOTHING
+    low, high = min(tensor.minimum, 0.0), max(tensor.maximum, 0.0)
     if calibration == "percentile":
         return _percentile(tensor, low, high, percentile)
     if calibration == "mse":
@@ -40,6 +40,11 @@ def tensor_range(
     if calibration != "min_max":
         raise ValueError(f"unknown calibration {calibration!r}")
     return low, high
+
+
+def is_silent(tensor: TensorStatistics) -> bool:
+    """True for a tensor that was zero on all samples, to within rounding."""
+    return max(tensor.maximum, 0.0) - min(tensor.minimum, 0.0) < SMALLEST
 
 
 def _percentile(tensor: TensorStatistics, low: float, high: float, percentile: float) -> tuple[float, float]:

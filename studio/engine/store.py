@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -20,24 +22,24 @@ KEPT = 64_000_000
 """Weights kept in memory."""
 DISK = 256 << 20
 """Bytes of files kept, the newest ones."""
-LENGTH = 4  # bytes that say how long the packed integers are; the bias stands behind them
+LENGTH = 4  # bytes that say how long the packed integers are; the bias and a check sum stand behind them
 
 
 class LearnedStore:
-    """What was learned, so that no session learns it again. A damaged file counts as absent."""
+    """What was learned, so that no session learns it again; from any thread. A damaged file counts as absent."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._known: OrderedDict[str, Learned] = OrderedDict()
 
     def get(self, key: str, quick: Callable[[], Encoding]) -> Learned | None:
         """Return the result under a key; `quick`: the layer's encoding with nearest rounding, for its mask."""
-        if key not in self._known:
-            found = _read(key, quick)
-            if found is None:
-                return None
+        with self._lock:
+            found = self._known.get(key)
+        found = found or _read(key, quick)
+        if found is not None:
             self._remember(key, found)
-        self._known.move_to_end(key)
-        return self._known[key]
+        return found
 
     def put(self, key: str, learned: Learned) -> None:
         """Keep a result; a folder that cannot be written to costs only the next session's time."""
@@ -45,15 +47,18 @@ class LearnedStore:
         grid = learned.encoding.values if isinstance(learned.encoding, Sparse) else learned.encoding
         packed = grid.pack()
         content = len(packed).to_bytes(LENGTH, "little") + packed + learned.bias.astype("<f4").tobytes()
-        with suppress(FileError):
+        content += zlib.crc32(content).to_bytes(LENGTH, "little")
+        with suppress(FileError, OSError):  # another process may remove old files at the same time
             paths.write_bytes(_file(key), content)
             _forget_old(_file(key).parent)
 
     def _remember(self, key: str, learned: Learned) -> None:
-        self._known[key] = learned
-        kept = sum(math.prod(one.encoding.shape) for one in self._known.values())
-        while kept > KEPT and len(self._known) > 1:
-            kept -= math.prod(self._known.popitem(last=False)[1].encoding.shape)
+        with self._lock:
+            self._known[key] = learned
+            self._known.move_to_end(key)
+            kept = sum(math.prod(one.encoding.shape) for one in self._known.values())
+            while kept > KEPT and len(self._known) > 1:
+                kept -= math.prod(self._known.popitem(last=False)[1].encoding.shape)
 
 
 def _file(key: str) -> Path:
@@ -62,7 +67,10 @@ def _file(key: str) -> Path:
 
 def _read(key: str, quick: Callable[[], Encoding]) -> Learned | None:
     try:
-        content = _file(key).read_bytes()
+        stored = _file(key).read_bytes()
+        content = stored[:-LENGTH]
+        if zlib.crc32(content) != int.from_bytes(stored[-LENGTH:], "little"):
+            return None
         size = int.from_bytes(content[:LENGTH], "little")
         grid = unpack(content[LENGTH : LENGTH + size])
         bias = np.frombuffer(content[LENGTH + size :], "<f4").astype(np.float32)

@@ -19,6 +19,7 @@ from studio.techniques._channel_choice import Part, cheapest, kept_of, share_of_
 from studio.techniques._readers import Curve, Reader, elimination, readers_of
 from studio.techniques._reestimate import reestimate
 from studio.techniques._rewrite import RewriteContext
+from studio.techniques.prune_channels import RECONSTRUCTION, unfitted, unscored
 
 
 def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
@@ -38,7 +39,7 @@ def cut_and_fitted(
     found = cut(network, kept)
     if found is network or not any(settings.reestimate for settings in work.values()):
         return found
-    samples = _samples(context, "fitting the weights behind a cut", "switch 'Fit again' off")
+    samples = _samples(context, unfitted())
     return reestimate(network, found, remaining(network, kept), samples, tick=context.tick)
 
 
@@ -72,7 +73,7 @@ def kept_after(
 
 def _parts(network: Network, group: ChannelGroup, settings: Any, context: RewriteContext) -> list[Part]:
     key = f"channel order {weights_key(network)} {group.name} {settings.criterion}"
-    if settings.criterion == "reconstruction":
+    if settings.criterion == RECONSTRUCTION:
         curves = context.remember(key, lambda: _by_readers(network, group, context))
     else:
         curves = context.remember(key, lambda: _by_score(network, group, settings.criterion, context))
@@ -81,10 +82,7 @@ def _parts(network: Network, group: ChannelGroup, settings: Any, context: Rewrit
 
 def _by_readers(network: Network, group: ChannelGroup, context: RewriteContext) -> list[Curve]:
     def find() -> list[Reader]:
-        what = "the criterion reconstruction"
-        return readers_of(
-            network, _samples(context, what, "choose another criterion and switch 'Fit again' off"), context.tick
-        )
+        return readers_of(network, _samples(context, unscored(RECONSTRUCTION)), context.tick)
 
     readers: list[Reader] = context.remember(f"channel readers {weights_key(network)}", find)
     return [elimination(group.classes[part].tolist(), readers) for part in group.parts]
@@ -116,8 +114,8 @@ def group_scores(network: Network, group: ChannelGroup, scores: Mapping[str, np.
     return found
 
 
-def _samples(context: RewriteContext, what: str, remedy: str) -> Sequence[Tensor]:
+def _samples(context: RewriteContext, missing: DataError) -> Sequence[Tensor]:
     try:
         return context.batches()
     except DataError as error:
-        raise DataError(f"{what} needs some samples: {error.what}", remedy=f"{error.remedy} Or {remedy}.") from None
+        raise DataError(f"{missing.what[:-1]}: {error.what}", remedy=missing.remedy) from None

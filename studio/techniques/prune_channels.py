@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core import registry
+from studio.core.errors import DataError
 from studio.core.graph import Layer
 from studio.core.settings import Settings, setting
 from studio.core.technique import Stage
@@ -18,10 +19,25 @@ if TYPE_CHECKING:
 
 RECONSTRUCTION = "reconstruction"
 """Not a score of the layer itself: what the layers that read a channel miss without it."""
+GIVE_DATA = "Give data with --data, --calibration or --train-data (in the app: Data)."
 CRITERIA = (
     RECONSTRUCTION,
     *(n for n in registry.names("criteria") if "measurement" not in registry.find("criteria", n).needs),
 )
+
+
+def unscored(criterion: str) -> DataError:
+    """Error where there are no samples to score channels with."""
+    what = f"the criterion {criterion} needs some samples."
+    return DataError(
+        what, remedy=f"{GIVE_DATA} Or choose another criterion (l1) and switch 'Fit again' (reestimate) off."
+    )
+
+
+def unfitted() -> DataError:
+    """Error where there are no samples to fit the weights behind a cut on."""
+    what = "fitting the weights behind a cut needs some samples."
+    return DataError(what, remedy=f"{GIVE_DATA} Or switch 'Fit again' (reestimate) off.")
 
 
 class PruneChannelsSettings(Settings):
@@ -89,6 +105,12 @@ class PruneChannels:
     def inactive(self, settings: Any) -> Mapping[str, str]:
         """All settings matter."""
         return {}
+
+    def missing(self, settings: Any) -> DataError | None:
+        """What these settings cannot do without samples; None where they need none."""
+        if settings.criterion == RECONSTRUCTION or registry.find("criteria", settings.criterion).needs:
+            return unscored(settings.criterion)
+        return unfitted() if settings.reestimate else None
 
     def rewrite(self, network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
         """Return the network without the channels that go; `work`: settings by channel group.

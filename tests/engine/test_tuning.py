@@ -89,11 +89,10 @@ def test_a_damaged_file_counts_as_absent(session: Session, home: Path, monkeypat
     session.engine.prepare(LEARNED)
     files = sorted((home / "learned").glob("*.bin"))
     assert len(files) == len(session.graph.weighted)
-    for file, content in zip(files, (b"", b"\x00" * 7, None, None), strict=False):
-        if content is None:
-            changed = bytearray(file.read_bytes())
-            changed[len(changed) // 3] ^= 1
-            content = bytes(changed)
+    whole = [file.read_bytes() for file in files[:4]]
+    flipped = bytearray(whole[3])
+    flipped[len(flipped) // 3] ^= 1
+    for file, content in zip(files, (b"", b"\x00" * 7, whole[2][:-4], bytes(flipped)), strict=False):
         file.write_bytes(content)
     assert len(fresh(session.engine).pending(LEARNED)) == min(4, len(files))
 

@@ -255,7 +255,7 @@ def test_without_data_the_error_says_what_else_can_be_done() -> None:
     net = chain(values(6, 3, 3, 3), values(5, 6, 3, 3))
     with pytest.raises(DataError, match=r"reconstruction needs some samples.*Or choose another criterion"):
         TECHNIQUE.rewrite(net, {"a": PruneChannelsSettings(amount=0.5)}, context_of(net))
-    with pytest.raises(DataError, match=r"fitting .* needs some samples.*switch 'Fit again' off"):
+    with pytest.raises(DataError, match=r"fitting .* needs some samples.*switch 'Fit again' .reestimate. off"):
         TECHNIQUE.rewrite(net, {"a": PruneChannelsSettings(amount=0.5, criterion="l2")}, context_of(net))
     work = {"a": PruneChannelsSettings(amount=0.5, criterion="l2", reestimate=False)}
     assert describe(TECHNIQUE.rewrite(net, work, context_of(net))).macs < describe(net).macs
