@@ -21,7 +21,15 @@ from PySide6.QtWidgets import QDialog, QSplitter
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-README = ("main-light", "main-dark", "attention-light", "export-light")
+README = (
+    "main-light",
+    "main-dark",
+    "attention-light",
+    "export-light",
+    "changes-light",
+    "heat-map-dark",
+    "view-ranks-light",
+)
 """Pictures that are kept in the repository."""
 SIZE = (1440, 900)
 SMALL = (1280, 720)
@@ -223,6 +231,27 @@ def export(studio: Studio) -> None:
     window.set_dark(False)
 
 
+def train(studio: Studio) -> None:
+    """A short job on the demo's calibration crops, ended."""
+    from studio.core import paths
+    from studio.core.plan import Plan, Step
+    from studio.session.autosave import Opened
+
+    window, folder = studio.window, paths.resource("demo")
+    before, few = window.session, str(folder / "crops_calibration.npz")
+    opened = Opened(str(folder / "parts.onnx"), str(folder / "crops_test.npz"), calibration=few, train=few)
+    window.open_model(opened, Plan(defaults=(Step("prune_weights", amount=0.5), Step("quantize"))))
+    studio.wait(lambda: window.session is not before, "the demo with training data")
+    studio.measured()
+    window.tabs.setCurrentIndex(2)
+    studio.wait(window.train.start.isEnabled, "a job that can start")
+    window.train.start.click()
+    studio.wait(window.train.apply.isVisible, "the end of the job")
+    studio.themes("train")
+    window.train.process.discard()
+    window.tabs.setCurrentIndex(0)
+
+
 def notice(studio: Studio) -> None:
     """A broken file: a notice, and the open model stays."""
     from studio.session.autosave import Opened
@@ -256,7 +285,7 @@ def recent(studio: Studio) -> None:
     studio.themes("start-recent")
 
 
-VIEWS = (start_pages, network, lists, layer_views, attention, export, notice, presenter, recent)
+VIEWS = (start_pages, network, lists, layer_views, attention, export, train, notice, presenter, recent)
 
 
 def main() -> int:
