@@ -84,8 +84,9 @@ SettingsType = typing.TypeVar("SettingsType", bound=Settings)
 
 def validate(settings: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:
     """Settings from JSON values; raises PlanError that names the setting, its range and the remedy."""
+    plain = {name: v.item() if getattr(v, "ndim", None) == 0 else v for name, v in values.items()}  # numpy's numbers
     try:
-        return settings.model_validate(values)
+        return settings.model_validate(plain)
     except ValidationError as error:
         raise PlanError(_sentence(settings, error), where=where, remedy=_remedy(settings, error)) from None
 

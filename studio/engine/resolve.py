@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from studio.core.errors import PlanError, Refused
 from studio.core.graph import Graph, Layer
 from studio.core.plan import Plan, Step, Steps
+from studio.core.step import one_a_stage
 from studio.core.technique import ENCODES, REWRITES, Stage
 
 
@@ -115,7 +116,10 @@ def _without_factor(plan: Plan, graph: Graph) -> list[Skipped]:
 
 
 def check_names(plan: Plan, graph: Graph) -> None:
-    """Raise PlanError for a layer that the network does not have or that holds no weights."""
+    """Raise PlanError for a layer that is not there or holds no weights, and for two steps of one stage."""
+    one_a_stage(plan.defaults, "plan: defaults")
+    for name, steps in (*plan.layers.items(), *plan.groups.items()):
+        one_a_stage(steps, f"plan: {name}")
     for name, steps in plan.layers.items():
         if is_factor(name, graph):
             if any(step.stage in REWRITES for step in steps):

@@ -97,7 +97,8 @@ def _root(second: np.ndarray) -> np.ndarray:
     except np.linalg.LinAlgError:
         # Inputs that hardly vary about a large mean: the float32 sums leave variances a little below zero.
         values, vectors = np.linalg.eigh(second)
-        least = np.finfo(np.float32).eps * max(float(values[-1]), np.finfo(np.float32).tiny)
+        single = np.finfo(np.float32)
+        least = float(single.eps) * max(float(values[-1]), float(single.tiny))
         root = np.sqrt(np.maximum(values, least))[:, None] * vectors.T
     return root
 

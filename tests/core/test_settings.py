@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from studio.core.errors import PlanError
@@ -56,6 +57,11 @@ def test_an_error_names_setting_value_and_range(values: dict[str, object], words
     assert str(caught.value).startswith("here: ")
     for word in words:
         assert word in str(caught.value)
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    made = validate(Example, {"amount": np.float32(0.5), "bits": np.int64(4), "each": np.bool_(False)}, "here")
+    assert made.model_dump_json(exclude={"mode", "name"}) == '{"amount":0.5,"bits":4,"each":false}'
 
 
 def test_a_whole_number_is_a_share_too() -> None:

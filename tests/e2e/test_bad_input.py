@@ -93,6 +93,16 @@ def test_data_files(arrays: dict[str, object], word: str, tmp_path: Path, mistak
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("step", ["prune_channels", "prune_channels(criterion=apoz)", "low_rank", "equalize"])
+def test_samples_that_drive_a_layer_to_nan(step: str, tmp_path: Path, mistake: Mistake) -> None:
+    path = npz(tmp_path, x=np.full((20, 3, 32, 32), 1e38, np.float32), y=np.arange(20) % 6)
+    more = ("--set", f"*:{step}", "--set", "*:quantize", "--skip-refused", "--out", tmp_path / "out")
+    message = mistake(*compress(*more, data=path))
+    for word in ("conv1", "NaN", "Check the preprocessing"):
+        assert word in message
+    assert not list((tmp_path / "out").glob("model*"))
+
+
 def test_fewer_samples_than_asked(tmp_path: Path, mistake: Mistake) -> None:
     path = npz(tmp_path, x=np.zeros((4, 3, 32, 32), np.uint8), y=np.arange(4))
     assert "4" in mistake(*compress("--preset", "int8", "--samples", 5, "--out", tmp_path / "out", data=path))
@@ -107,6 +117,15 @@ def test_fewer_samples_than_asked(tmp_path: Path, mistake: Mistake) -> None:
         (["--set", "*:quantize(weight_bits=44)"], ["weight_bits", "44", "8"]),
         (["--set", "*:quantize(bits=4)"], ["bits", "weight_bits"]),
         (["--set", "quantize"], ["quantize", "LAYER"]),
+        (["--set", "fc:low_rank(keep=0)"], ["fc:low_rank", "keep", "0.01 to 0.99"]),
+        (["--set", "fc:share_weights(bits=9)"], ["fc:share_weights", "bits", "1 to 8"]),
+        (["--set", "conv1:prune_channels(amount=1)"], ["conv1:prune_channels", "amount", "0 to 0.95"]),
+        (["--set", "conv1:prune_channels(minimum=12)"], ["conv1: prune_channels", "12 must stay", "change it"]),
+        (["--set", "fc:prune_channels"], ["fc: prune_channels", "output", "Remove"]),
+        (["--set", "fc:fast_convolution"], ["fc: fast_convolution", "Remove"]),
+        (["--set", "conv1:equalize"], ["conv1: equalize", "Remove"]),
+        (["--set", "conv1/1:low_rank"], ["conv1/1", "Set the step on conv1"]),
+        (["--set", "relu1:share_weights"], ["relu1", "no weights", "Remove"]),
         (["--preset", "int8", "--format", "onnx,gguf"], ["gguf", "tflite"]),
         (["--preset", "int8", "--option", "onnx_weights=int4"], ["onnx_weights"]),
         ([], ["--plan", "--preset", "--set"]),
@@ -137,6 +156,12 @@ def plan(tmp_path: Path, value: object) -> Path:
         ({"format": 1, "model": {"name": "b.onnx", "fingerprint": "sha256:0", "layers": ["x"]}}, ["b.onnx", "another"]),
         ({"format": 1, "model": {"name": "b.onnx", "fingerprint": "sha256:0", "layers": True}}, ["b.onnx", "another"]),
         ({"format": 1, "defaults": [{"technique": "quantize"}, {"technique": "quantize"}]}, ["GRID"]),
+        ({"layers": {"fc": [{"technique": "quantize"}, {"technique": "share_weights"}]}}, ["fc", "GRID", "Keep one"]),
+        ({"layers": {"fc": [{"technique": "low_rank", "settings": {"keep": 2}}]}}, ["fc: low_rank", "keep", "0.01 to"]),
+        ({"layers": {"fc": [{"technique": "share_weights", "settings": {"bits": 0}}]}}, ["fc", "bits", "1 to 8"]),
+        ({"groups": {"conv1": [{"technique": "prune_channels", "settings": {"amount": 1}}]}}, ["conv1", "0 to 0.95"]),
+        ({"groups": {"fc": [{"technique": "prune_channels"}]}}, ["fc: prune_channels", "output", "Remove"]),
+        ({"groups": {"conv1": [{"technique": "quantize"}]}}, ["conv1", "quantize", "layers"]),
     ],
 )
 def test_plan_files(value: object, words: list[str], tmp_path: Path, mistake: Mistake) -> None:

@@ -98,6 +98,38 @@ def test_different_steps_inside_a_group_are_an_error(session: Session, plan: Pla
     assert session.plan is before
 
 
+@pytest.mark.parametrize("where", ["fc", "defaults"])
+def test_two_steps_of_one_stage_leave_the_plan_as_it_was(session: Session, where: str) -> None:
+    both, before = (Step("quantize"), Step("share_weights")), session.plan
+    plan = Plan(defaults=both) if where == "defaults" else Plan(layers={where: both})
+    with pytest.raises(PlanError, match=rf"plan: {where}: two steps of one stage \(GRID\): .* Keep one of them"):
+        session.set_plan(plan, "two grids")
+    assert session.plan is before
+
+
+@pytest.mark.parametrize(
+    ("layer", "technique", "settings", "words"),
+    [
+        ("conv1", "low_rank", {"keep": 0.0}, "low_rank: setting 'keep' = 0.0 .* from 0.01 to 0.99"),
+        ("conv1", "quantize", {"weight_bits": 9}, "quantize: setting 'weight_bits' = 9 .* from 1 to 8"),
+        ("conv1", "prune_channels", {"amount": 1.0}, "prune_channels: setting 'amount' = 1.0 .* from 0 to 0.95"),
+        ("conv1", "prune_channels", {"minimum": 12}, "conv1: prune_channels: .* 12 channels .*, and 12 must stay"),
+        ("fc", "prune_channels", {}, "fc: prune_channels: The channels of fc must stay.*Remove the step"),
+        ("fc", "fast_convolution", {}, "fc: fast_convolution: .*Remove the step"),
+        ("fc", "equalize", {}, "fc: equalize: .*Remove the step"),
+        ("fc/1", "low_rank", {}, "fc/1: a factor cannot be rewritten again. Set the step on fc"),
+        ("relu1", "share_weights", {}, "relu1: a relu has no weights. Remove its steps"),
+    ],
+)
+def test_what_a_notebook_asks_too_much_leaves_the_plan_as_it_was(
+    session: Session, layer: str, technique: str, settings: dict[str, float], words: str
+) -> None:
+    before = session.plan
+    with pytest.raises((PlanError, Refused), match=words):
+        session.set_step(layer, Step(technique, **settings))
+    assert session.plan is before
+
+
 def test_an_empty_list_for_a_group_is_no_cut(session: Session) -> None:
     plan = canonical(Plan(defaults=(cut(0.5),), groups={"layer1.0.conv2": ()}), session.graph)
     assert set(session.engine.resolve(plan).rewrites[Stage.STRUCTURE]) == {
