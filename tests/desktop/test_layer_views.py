@@ -176,3 +176,10 @@ def test_group_step_on_a_selection_is_one_entry(demo: Any, qtbot: QtBot) -> None
     assert set(demo.session.plan.groups) == {NAME, "layer1.0.conv1"}
     demo.undo()
     assert demo.session.plan == before
+
+
+def test_facts_of_a_kernel_do_not_widen_the_inspector(demo: Any, qtbot: QtBot) -> None:
+    views = show(demo, "kernel")
+    qtbot.waitUntil(lambda: "Multiplications" in views.kernel.text(), timeout=WAIT_MS)
+    inspector = demo.network.inspector
+    assert inspector.widget().minimumSizeHint().width() <= inspector.viewport().width()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QLabel, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from studio.core.errors import StudioError
 from studio.core.technique import Stage
@@ -54,6 +54,8 @@ class LayerViews(QWidget):
         self.code, self.kernel = CodeChart(), QLabel()
         self.kernel.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.kernel.setObjectName("secondary")
+        self.kernel.setWordWrap(True)
+        self.kernel.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.kernel.setAccessibleName("Facts of fast convolution")
         self.spectrum: Spectrum | None = None
         self.tabs = QTabBar()

@@ -184,6 +184,9 @@ class NetworkTab(QWidget):
         self.tradeoff.set_session(session)
         if session is not None and self.graph.thumbnails is not None:
             self.graph.thumbnails.ready.connect(self._thumbnail)
+            # Some may have been made before this was connected.
+            self._fresh = {layer.name for layer in session.graph.weighted}
+            self._gather.start()
             if session.graph.weighted:
                 first = session.graph.weighted[0].name
                 self.graph.select([first], first)
