@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from studio.core.errors import FileError
 
@@ -61,9 +62,12 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+_WRITING = Lock()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a whole file atomically."""
-    with atomic(path) as temporary:
+    """Write a whole file atomically; threads take turns, for two would share one temporary file."""
+    with _WRITING, atomic(path) as temporary:
         temporary.write_bytes(content)
 
 

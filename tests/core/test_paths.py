@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,12 @@ def test_a_shipped_file_that_is_missing_is_named() -> None:
 
 def test_the_home_of_a_test_is_its_own(home: Path) -> None:
     assert paths.user_folder() == home
+
+
+def test_threads_that_write_one_file_take_turns(tmp_path: Path) -> None:
+    contents = [bytes([i]) * 20_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            list(pool.map(lambda content: paths.write_bytes(tmp_path / "a", content), contents))
+    assert (tmp_path / "a").read_bytes() in contents
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
