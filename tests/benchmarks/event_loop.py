@@ -74,6 +74,7 @@ def main() -> int:
     from PySide6.QtCore import QEventLoop, Qt, QThread
     from PySide6.QtTest import QTest
 
+    from studio.core.plan import Step
     from studio.desktop.app import SWITCH_S, make_application
     from studio.desktop.notices import Notices
     from studio.desktop.window import MainWindow
@@ -123,6 +124,16 @@ def main() -> int:
         slider = window.network.inspector.cards["quantize"].controls["weight_bits"].slider
         for key in [Qt.Key.Key_Left] * 5 + [Qt.Key.Key_Right] * 4:
             QTest.keyClick(slider, key)
+            spin(lambda: False, 0.15)
+        spin(measured)
+    layer = weighted[len(weighted) // 2].name
+    window.network.graph.select([layer], layer)
+    for technique, axis in (("prune_channels", "amount"), ("low_rank", "keep")):
+        say(f"{technique} on {layer}")
+        spin(lambda: False, 0.5)
+        gaps.start(f"{technique} on the middle layer")
+        for value in (0.3, 0.4, 0.5):
+            window.session.set_step(layer, Step(technique, **{axis: value}), technique)
             spin(lambda: False, 0.15)
         spin(measured)
     gaps.phase = ""
