@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from studio.core.encoding import Grid, Sparse
+from studio.core.encoding import Coded, Grid, Sparse
 from studio.export.targets.onnx import TARGET
 from studio.lowering import execute, lower
 from studio.network import operators as op
@@ -314,6 +314,20 @@ def test_two_bits_are_stored_as_int4_with_what_that_costs(per_channel, tmp_path)
     # weights, one scale (4 bytes) and zero point (1) a scale, six biases and their scales
     assert said.bytes == 108 + scales * 5 + 6 * 4 + 6 * 4
     assert written.arrays["n0.weight"].dtype.name == "int4"
+
+
+def test_a_code_that_is_not_stored_is_said_with_what_it_would_have_saved(tmp_path):
+    made = after()
+    weight = made.by_name["n0"].operator.weight.clone()
+    weight[:, 1:] = 0.01 * weight[:, 1:].sign()  # most integers are two symbols
+    whole = grid(weight)
+    saved = len(whole.pack()) - len(Coded(whole).pack())
+    assert saved > 40
+    coded = check(made, tmp_path, encodings={"n0": Coded(whole)})
+    note = coded.can(coded.program.by_output["n0"]).note
+    assert note.split("; ")[0] == f"the Huffman code is not stored, {saved} bytes more than planned"
+    plain_ = check(made, tmp_path, encodings={"n0": whole})
+    assert "Huffman" not in plain_.can(plain_.program.by_output["n0"]).note
 
 
 def test_zeros_are_stored_in_full_with_a_note(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from studio.core.encoding import innermost
+from studio.core.encoding import Coded, innermost
 from studio.lowering.program import Operation, Program
 from studio.runtimes._base import Runner
 
@@ -65,7 +65,7 @@ BITS = {"int4": 4, "int8": 8, "uint8": 8, "float32": 32}
 
 
 def wider(operation: Operation, container: str) -> str:
-    """Note for weights of fewer bits than their container has, and for zeros stored in full; else empty."""
+    """Note for weights of fewer bits than their container has, for codes left out, for zeros stored in full."""
     weight = operation.weight if operation.weights is None else operation.weights.q
     if weight is None or not weight.size:
         return ""
@@ -74,6 +74,10 @@ def wider(operation: Operation, container: str) -> str:
     if planned < bits:
         extra = (weight.size * bits + 7) // 8 - (weight.size * planned + 7) // 8
         notes.append(f"{planned}-bit weights are stored as {container}, {extra:,} bytes more than planned")
+    coded = operation.encoding
+    saved = (coded.inner.bits() - coded.bits()) // 8 if isinstance(coded, Coded) else 0
+    if saved:
+        notes.append(f"the Huffman code is not stored, {saved:,} bytes more than planned")
     zeros = float((weight == 0).mean())
     if zeros >= 0.3:
         notes.append(f"{zeros:.0%} zeros are stored in full: sparsity saves nothing here")
