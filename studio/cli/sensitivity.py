@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from studio.cli import _common as common
+from studio.cli.compress import METRICS
 
 EXAMPLE = "edge-studio sensitivity model.onnx --data test.npz --json"
 
@@ -41,14 +42,15 @@ def _print(found: dict[str, Any]) -> None:
     by_layer: dict[str, dict[str, float]] = {}
     for row in found["rows"]:
         by_layer.setdefault(row["layer"], {})[row["case"]] = row["delta"]
-    rows = [(layer, *(_points(deltas.get(case)) for case in cases)) for layer, deltas in by_layer.items()]
+    cosine = found["metric"] == "cosine"
+    rows = [(layer, *(_change(deltas.get(case), cosine) for case in cases)) for layer, deltas in by_layer.items()]
     rows.sort(key=lambda row: min(by_layer[row[0]].values()))
     title = (
-        f"{found['metric']} {common.percent(found['base'])} in float on {found['samples']:,} samples; "
-        "change in points when one layer alone is compressed"
+        f"{found['metric']} {METRICS[found['metric']][1](found['base'])} in float on {found['samples']:,} samples; "
+        f"change{'' if cosine else ' in points'} when one layer alone is compressed"
     )
     common.table(title, ("layer", *cases), rows, right=range(1, len(cases) + 1))
 
 
-def _points(delta: float | None) -> str:
-    return "–" if delta is None else f"{100 * delta:+.2f}"
+def _change(delta: float | None, cosine: bool) -> str:
+    return "–" if delta is None else f"{delta:+.5f}" if cosine else f"{100 * delta:+.2f}"

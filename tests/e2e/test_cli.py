@@ -166,3 +166,17 @@ def test_sensitivity_of_each_layer_alone(capsys: pytest.CaptureFixture[str]) -> 
     code, out, _ = call(capsys, *arguments)
     assert code == 0
     assert all(layer in out for layer in layers)
+
+
+def test_sensitivity_without_classes_is_in_the_metrics_own_numbers(
+    shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shared / "data"
+    model, samples = (
+        data / "models" / "mlperftiny_ad_autoencoder.onnx",
+        data / "data" / "ad_toycar_normal_windows40.npz",
+    )
+    assert run(["sensitivity", str(model), "--data", str(samples), "--samples", "20"]) == 0
+    title, _, _, first = capsys.readouterr().out.splitlines()[:4]
+    assert title == "cosine 1.00000 in float on 20 samples; change when one layer alone is compressed"
+    assert all(len(word.lstrip("+-")) == len("0.00000") for word in first.split()[1:])
