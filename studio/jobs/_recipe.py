@@ -110,7 +110,7 @@ def plan_of(plan: Plan, spec: JobSpec, graph: Graph, state: str | None) -> Plan:
     """
     plan = replace(plan, jobs=(), state=state)
     if spec.layers or spec.groups:
-        layers, groups = _spread(spec.layers, graph), _spread(spec.groups, graph)
+        layers, groups = _spread(spec.layers, graph), _spread(spec.groups, graph, grouped=True)
         plan = canonical(replace(plan, defaults=(), layers=layers, groups=groups), graph)
     return plan
 
@@ -121,13 +121,14 @@ def trained(recipe: Recipe, state: State) -> Plan:
     return replace(recipe.plan, state=state.id, jobs=(*before, *recipe.jobs))
 
 
-def _spread(wanted: Mapping[str, Steps], graph: Graph) -> dict[str, Steps]:
+def _spread(wanted: Mapping[str, Steps], graph: Graph, *, grouped: bool = False) -> dict[str, Steps]:
+    """Steps by layer, or by channel group; a name counts more than a glob."""
     found: dict[str, Steps] = {}
     for pattern, steps in sorted(wanted.items(), key=lambda entry: not _is_glob(entry[0], graph)):
         for layer in graph.match(pattern):
             taken = tuple(s for s in steps if _accepts(layer, s, graph)) if _is_glob(pattern, graph) else steps
             if taken or not steps:
-                found[layer.name] = taken
+                found[(layer.group if grouped else None) or layer.name] = taken
     return found
 
 

@@ -291,6 +291,10 @@ def test_steps_of_a_job_replace_those_of_the_plan() -> None:
     assert all(own.steps(name) == (prune,) for name in others)
     with pytest.raises(PlanError, match="no layer"):
         plan_of(plan, JobSpec("fake", {}, {"conv9": (prune,)}), graph, None)
+    cuts = {"*": (Step("prune_channels", amount=0.5),), "layer1.0.conv2": (Step("prune_channels", amount=0.2),)}
+    cut = plan_of(plan, JobSpec("fake", {}, {}, cuts), graph, None)
+    assert cut.groups["conv1"][0].settings["amount"] == 0.2  # conv1 and layer1.0.conv2 are added
+    assert {step.settings["amount"] for name, (step,) in cut.groups.items() if name != "conv1"} == {0.5}
 
 
 @pytest.mark.usefixtures("fake")
