@@ -102,6 +102,7 @@ def test_after_a_kill_of_the_app_plan_state_and_running_job_come_back(session: S
     session.cancel()
     session.save()
     running = session.start_job(JobSpec("fake", {"steps": 500, "rest_ms": 10.0}))
+    session.lane.wait()  # it saves once more when it has come to rest
     (file,) = paths.user_folder("autosave").glob("*.json")
     gone = 2**22 - 5  # a process that is not there
     file.write_text(json.dumps({**json.loads(file.read_text()), "process": gone}))
