@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from studio.lowering.blocks import in_blocks
 from studio.lowering.program import IntegerWeights, Operation
-from studio.network.operators import Conv, convolve
+from studio.network.operators import Conv, convolve, with_weights
 
 EXACT = 2**24
 """Integers up to here are exact in float32, and so are sums that never leave them."""
@@ -82,7 +82,5 @@ def run_float(operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
     assert operator is not None
     if operation.weight is None:
         return cast(Tensor, operator(*inputs))
-    tensors: dict[str, Any] = {"weight": torch.from_numpy(operation.weight)}
-    if operation.bias is not None:
-        tensors["bias"] = torch.from_numpy(operation.bias)
-    return cast(Tensor, torch.func.functional_call(operator, tensors, tuple(inputs)))
+    bias = None if operation.bias is None else torch.from_numpy(operation.bias)
+    return with_weights(operator, inputs[0], torch.from_numpy(operation.weight), bias)

@@ -101,13 +101,18 @@ class ConvTranspose(Operator):
         self.output_padding = tuple(output_padding)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        rank = self.weight.dim() - 2
-        run: Any = functional.conv_transpose1d if rank == 1 else functional.conv_transpose2d
-        y: Tensor = run(x, self.weight, self.bias, self.stride, 0, self.output_padding, self.groups, self.dilation)
-        for i in range(rank):
-            begin, end = self.pads[i], self.pads[rank + i]
-            y = y.narrow(2 + i, begin, y.shape[2 + i] - begin - end)
-        return y
+        return convolve_transposed(x, self.weight, self.bias, self)
+
+
+def convolve_transposed(x: Tensor, weight: Tensor, bias: Tensor | None, like: ConvTranspose) -> Tensor:
+    """Transposed convolution with the geometry of `like`; what its pads cover is cut off."""
+    rank = weight.dim() - 2
+    run: Any = functional.conv_transpose1d if rank == 1 else functional.conv_transpose2d
+    y: Tensor = run(x, weight, bias, like.stride, 0, like.output_padding, like.groups, like.dilation)
+    for i in range(rank):
+        begin, end = like.pads[i], like.pads[rank + i]
+        y = y.narrow(2 + i, begin, y.shape[2 + i] - begin - end)
+    return y
 
 
 class Linear(Operator):
@@ -122,6 +127,15 @@ class Linear(Operator):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return functional.linear(x, self.weight, self.bias)
+
+
+def with_weights(operator: Operator, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Run a weighted operator on other weights than its own, which stay as they are: threads share operators."""
+    if isinstance(operator, Conv):
+        return convolve(x, weight, bias, operator)
+    if isinstance(operator, ConvTranspose):
+        return convolve_transposed(x, weight, bias, operator)
+    return functional.linear(x, weight, bias)
 
 
 class MatMul(Operator):

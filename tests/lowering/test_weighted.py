@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from studio.core.encoding import Grid, Sparse
+from studio.core.encoding import Dense, Grid, Sparse
 from studio.lowering import execute, lower
 from studio.lowering.integers import make
 from studio.lowering.program import IntegerWeights, TensorFormat
@@ -228,3 +229,24 @@ def test_a_mask_sets_integers_to_zero_and_changes_nothing_else(random):
     assert (sparse.q == np.where(mask, whole.q, 0)).all()
     assert (sparse.multiplier == whole.multiplier).all()
     assert (sparse.bias == whole.bias).all()
+
+
+def test_other_weights_are_never_put_into_the_shared_operator(monkeypatch):
+    """Threads share operators: one that reads the network's own weights must not see another's compressed ones."""
+    network = conv_network(np.random.default_rng(0), (4, 2, 3, 3), pads=(1, 1, 1, 1))
+    operator = network.by_name["conv"].operator
+    before, seen = operator.weight, []
+    encodings = {"conv": Dense(2 * before.detach().numpy())}
+    program = lower(network, encodings, {})
+    real = functional.conv2d
+
+    def spy(*arguments):
+        seen.append(operator.weight is before and operator.state_dict()["weight"].data_ptr() == before.data_ptr())
+        return real(*arguments)
+
+    monkeypatch.setattr(functional, "conv2d", spy)
+    x = torch.randn(3, 2, 12, 12)
+    found = execute.run_program(program, x)["conv"]
+    assert seen == [True]
+    expected = real(x, 2 * before, operator.bias, padding=1)
+    assert torch.allclose(found, expected, atol=1e-5)
