@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-WAIT_MS = 60_000
+WAIT_MS = 180_000
 
 
 @pytest.fixture

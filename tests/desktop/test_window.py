@@ -23,7 +23,7 @@ from studio.session import autosave
 from studio.session.autosave import Opened
 
 LEFT = Qt.MouseButton.LeftButton
-WAIT_MS = 60_000
+WAIT_MS = 180_000
 
 
 def start_demo(window: Any, qtbot: QtBot) -> None:

@@ -70,7 +70,7 @@ def running(fake: None) -> Iterator[JobProcess]:
 @pytest.mark.usefixtures("fake_job")
 def test_a_job_gives_its_state_and_tells_how_far_it_is(tmp_path: Path) -> None:
     job = start(recipe())
-    outcome = job.wait(30)
+    outcome = job.wait(180)
     assert outcome is not None
     assert (outcome.status, job.status) == ("done", "done")
     state = job.state()
@@ -98,7 +98,7 @@ def test_kill_9_of_the_worker_and_go_on_to_the_same_result(tmp_path: Path) -> No
         job.kill()
         assert job.status == "stopped"
         job.resume()
-    assert job.wait(30) is not None
+    assert job.wait(180) is not None
     assert job.state().id == here(wanted, tmp_path).id
     steps = [told.report.step for told in job.reports()]
     again = [i for i in range(1, len(steps)) if steps[i] <= steps[i - 1]]
@@ -119,7 +119,7 @@ def test_a_job_survives_its_app_and_is_found_again(tmp_path: Path) -> None:
     (job,) = find_unfinished()
     assert job.recipe.id == wanted.id
     assert job.status in ("running", "done")
-    assert job.wait(30) is not None
+    assert job.wait(180) is not None
     assert job.state().id == here(wanted, tmp_path).id
 
 
@@ -137,7 +137,7 @@ def test_pause_holds_the_job_and_resume_goes_on(running: JobProcess) -> None:
 
 def test_cancel_ends_it_for_good(running: JobProcess) -> None:
     running.cancel()
-    outcome = running.wait(10)
+    outcome = running.wait(180)
     assert outcome is not None
     assert outcome.status == running.status == "cancelled"
     with pytest.raises(Cancelled):
@@ -175,11 +175,11 @@ def test_two_jobs_on_one_plan_and_two_on_a_machine_are_refused(
     assert "STUDIO_JOBS=2" in error.value.remedy
     monkeypatch.setenv(_process.AT_ONCE, "2")
     second = start(other)
-    assert second.wait(30) is not None
+    assert second.wait(180) is not None
     second.state()
     running.kill()
     monkeypatch.delenv(_process.AT_ONCE)
-    start(recipe({"steps": 3})).wait(30)  # the killed one left no lock behind
+    start(recipe({"steps": 3})).wait(180)  # the killed one left no lock behind
 
 
 @pytest.mark.usefixtures("fake")
@@ -191,7 +191,7 @@ def test_jobs_of_a_recipe_run_in_order_each_on_the_state_before(tmp_path: Path) 
     until(lambda: any(told.job == 1 and told.report.step > 20 for told in job.folder.told()[0]))
     job.kill()  # in the middle of the second
     job.resume()
-    assert job.wait(30) is not None
+    assert job.wait(180) is not None
     assert job.state().id == two.id != one.id
     assert [j["settings"]["seed"] for j in job.state().about["jobs"]] == [0, 1]
     assert trained(wanted, job.state()).jobs == wanted.jobs
@@ -201,7 +201,7 @@ def test_jobs_of_a_recipe_run_in_order_each_on_the_state_before(tmp_path: Path) 
 @pytest.mark.usefixtures("fake")
 def test_a_mistake_ends_the_job_with_its_words_and_the_checkpoint_stays(tmp_path: Path) -> None:
     job = start(recipe({"fail_at": 23}))
-    outcome = job.wait(30)
+    outcome = job.wait(180)
     assert outcome is not None
     assert outcome.status == job.status == "failed"
     with pytest.raises(DataError, match="loss is NaN") as error:
@@ -209,14 +209,14 @@ def test_a_mistake_ends_the_job_with_its_words_and_the_checkpoint_stays(tmp_path
     assert (error.value.where, error.value.remedy) == ("fake", "Lower.")
     assert job.folder.checkpoint(0).exists()
     again = start(job.recipe)  # goes on from the last good checkpoint, and fails again
-    again.wait(30)
+    again.wait(180)
     assert [told.report.step for told in again.reports()][23:] == [21, 22, 23]
 
 
 @pytest.mark.usefixtures("fake")
 def test_a_fault_is_told_with_the_place_of_its_message() -> None:
     job = start(recipe({"fail_at": 3, "fault": True}))
-    job.wait(30)
+    job.wait(180)
     with pytest.raises(StudioError, match=r"fault of the studio \(ZeroDivisionError: oops\)") as error:
         job.state()
     assert "ZeroDivisionError" in (job.folder.path / "log").read_text()
@@ -226,7 +226,7 @@ def test_a_fault_is_told_with_the_place_of_its_message() -> None:
 @pytest.mark.usefixtures("fake")
 def test_a_refusal_names_the_job() -> None:
     job = start(recipe({"refuse": True}))
-    job.wait(30)
+    job.wait(180)
     with pytest.raises(Refused, match="told to refuse"):
         job.state()
 

@@ -73,7 +73,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(
     follow = _jobs._follow
 
     def look(job: JobProcess, progress: Any) -> None:
-        job.wait(30)
+        job.wait(180)
         firsts.extend(told.report.step for told in job.folder.told()[0])
         follow(job, progress)
 

@@ -46,5 +46,5 @@ def test_killed_three_times(tmp_path: Path) -> None:
         if job.status != "stopped":
             break  # it was quicker
         job.resume()
-    assert job.wait(60) is not None
+    assert job.wait(180) is not None
     assert job.state().id == whole.id

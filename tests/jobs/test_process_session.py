@@ -37,7 +37,7 @@ def train(session: Session, *specs: JobSpec) -> JobProcess:
     ended = Event()
     session.job_finished.connect(ended.set)
     job = session.start_job(*specs)
-    assert ended.wait(30)
+    assert ended.wait(180)
     return job
 
 
@@ -116,11 +116,11 @@ def test_after_a_kill_of_the_app_plan_state_and_running_job_come_back(session: S
     told = Event()
     other.job_progressed.connect(told.set)
     other.jobs.follow(job)
-    assert told.wait(10)
+    assert told.wait(180)
     ended = Event()
     other.job_finished.connect(ended.set)
     job.cancel()
-    assert ended.wait(10)
+    assert ended.wait(180)
     assert running.status == "cancelled"
     assert other.jobs.unfinished() == []
     other.close()
