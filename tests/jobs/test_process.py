@@ -67,7 +67,7 @@ def running(fake: None) -> Iterator[JobProcess]:
     job.discard()
 
 
-@pytest.mark.usefixtures("fake_job")
+@pytest.mark.usefixtures("fake")
 def test_a_job_gives_its_state_and_tells_how_far_it_is(tmp_path: Path) -> None:
     job = start(recipe())
     outcome = job.wait(180)
@@ -108,7 +108,7 @@ def test_kill_9_of_the_worker_and_go_on_to_the_same_result(tmp_path: Path) -> No
     assert list(job.curves()[0, "loss"]) == list(range(1, 121))
 
 
-@pytest.mark.usefixtures("fake_job")
+@pytest.mark.usefixtures("fake")
 def test_a_job_survives_its_app_and_is_found_again(tmp_path: Path) -> None:
     wanted = recipe({"steps": 60, "rest_ms": 5.0})
     app = os.fork()
