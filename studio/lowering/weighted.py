@@ -10,11 +10,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from studio.lowering.blocks import in_blocks
 from studio.lowering.program import IntegerWeights, Operation
-from studio.network.operators import Conv, convolve, with_weights
+from studio.network.operators import with_weights
 
 EXACT = 2**24
 """Integers up to here are exact in float32, and so are sums that never leave them."""
@@ -46,18 +45,13 @@ def _run(operation: Operation, weights: IntegerWeights, x: Tensor) -> Tensor:
     assert target is not None
     ready = _prepare(weights, source.zero_point)
     centred = x.to(ready.weight.dtype).sub_(source.zero_point)
-    total = _product(operation, centred, ready.weight, ready.bias if ready.inside else None)
+    assert operation.operator is not None
+    total = with_weights(operation.operator, centred, ready.weight, ready.bias if ready.inside else None)
     shape = (1, -1, *[1] * (total.dim() - 2))
     if not ready.inside:
         total = total.double().add_(ready.bias.view(shape)).float()
     total.mul_(ready.multiplier.view(shape)).round_().add_(target.zero_point)
     return total.clamp_(*operation.clamp).to(torch.int8)
-
-
-def _product(operation: Operation, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if operation.kind == "linear":
-        return functional.linear(x, weight, bias)
-    return convolve(x, weight, bias, cast(Conv, operation.operator))
 
 
 def _prepare(weights: IntegerWeights, zero_point: int) -> _Prepared:

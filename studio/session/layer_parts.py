@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,9 +40,10 @@ def kept_outputs(engine: Engine, plan: Plan, layer: Layer) -> np.ndarray | None:
     return kept
 
 
-def value_levels(encoding: Encoding | None) -> np.ndarray:
-    """Weight values that may be stored, sorted: of the widest channel's grid, or the centroids of all blocks.
+def value_levels(encoding: Encoding | None, of: Callable[[np.ndarray], Any] = np.max) -> np.ndarray:
+    """Weight values that may be stored, sorted: of the grid, or the centroids of all blocks.
 
+    `of` takes one scale from those of all channels, by default the widest.
     Empty for float weights.
     """
     inner = None if encoding is None else innermost(encoding)
@@ -57,7 +59,7 @@ def value_levels(encoding: Encoding | None) -> np.ndarray:
     else:
         top = 2 ** (inner.width - 1) - 1
         whole = np.arange(-top, top + 1)
-    levels: np.ndarray = whole * float(inner.scale.max())
+    levels: np.ndarray = whole * float(of(inner.scale))
     return levels
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from studio.core.encoding import Codebook, Encoding, Grid, innermost, levels
+from studio.session.layer_parts import value_levels
 
 if TYPE_CHECKING:
     from studio.plots.tradeoff import Point
@@ -25,29 +25,14 @@ def pictures(session: Session) -> dict[str, bytes]:
     view = session.layer(largest.name)
     before, edges = view.histogram(BINS)
     after, _ = view.histogram(BINS, compressed=True)
-    weights = partial(histogram.draw, edges=edges, before=before, after=after, levels=grid_levels(view.encoding))
+    levels = value_levels(view.encoding, np.median).tolist()
+    weights = partial(histogram.draw, edges=edges, before=before, after=after, levels=levels)
     scores = partial(importance.draw, scores=view.importance("l1"))
     return {
         "tradeoff.png": picture(partial(tradeoff.draw, points=points(session))),
         "weights.png": picture(weights),
         "importance.png": picture(scores),
     }
-
-
-def grid_levels(encoding: Encoding | None) -> list[float]:
-    """Values that weights can have: of a codebook its centroids, of a grid its integers times the median scale.
-
-    Empty for float weights and for a layer without any.
-    """
-    inner = None if encoding is None else innermost(encoding)
-    if isinstance(inner, Codebook):
-        return sorted(set(inner.table.reshape(-1).tolist()))
-    if not isinstance(inner, Grid):
-        return []
-    scale = float(np.median(inner.scale))
-    if inner.power_of_two:
-        return [scale * sign * 2**k for k in range(levels(inner.width)) for sign in (-1, 1)] + [0.0]
-    return [scale * q for q in range(-levels(inner.width), levels(inner.width) + 1) if q or inner.has_zero]
 
 
 def points(session: Session) -> list[Point]:

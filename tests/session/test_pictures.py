@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studio.core.encoding import Codebook, Dense, Grid, Sparse
+from studio.core.encoding import Codebook, Dense, Encoding, Grid, Sparse
 from studio.core.plan import Step
 from studio.session import demo
-from studio.session.pictures import grid_levels, pictures, points
+from studio.session.layer_parts import value_levels
+from studio.session.pictures import pictures, points
+
+
+def grid_levels(encoding: Encoding) -> list[float]:
+    """Levels as the picture shows them: of the median channel."""
+    found: list[float] = value_levels(encoding, np.median).tolist()
+    return found
 
 
 def test_levels_of_a_grid_by_hand() -> None:
