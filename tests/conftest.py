@@ -1,4 +1,4 @@
-"""Fixtures for all tests: where the shared models and data lie, a private home, one torch thread."""
+"""Fixtures for all tests: where the shared models and data lie, a private home, one torch thread, a fixed seed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch  # after the variable: it reads the number of threads as it is imported
+
+torch.manual_seed(0)  # for the networks that test modules build as they are imported
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("STUDIO_SHARED", ROOT.parent / "shared"))
 
@@ -26,6 +30,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("STUDIO_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """What a test draws without a seed of its own is the same in every run and on every worker."""
+    torch.manual_seed(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
