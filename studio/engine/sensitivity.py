@@ -5,18 +5,22 @@ The table feeds the tint of the graph, the blame list and the estimates shown be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.result import Cost, Result
 from studio.core.technique import Stage
+from studio.engine.sensitivity_table import SensitivityRow, SensitivityTable, keep, load, merged, table_key
 
 if TYPE_CHECKING:
     from studio.engine.engine import Engine, Progress
+
+__all__ = ["BASIC", "CASES", "SensitivityRow", "SensitivityTable", "estimate", "known_table", "layer_drop",
+           "measure_layers"]  # fmt: skip
 
 CHUNKS = 5
 """Chunks of the fixed subset that the table is measured on (250 samples)."""
@@ -29,57 +33,28 @@ CASES: dict[str, Callable[[], Step]] = {
     "channels 30 %": lambda: Step("prune_channels", amount=0.3, scope="layer"),
     "rank 50 %": lambda: Step("low_rank", keep=0.5),
 }
-"""Techniques and strengths of the heat map."""
+"""Techniques and strengths of the heat map and of the command line."""
 BASIC = ("int8", "int4", "pruned 50 %")
-"""Cases that estimates, the criterion and the command line use; only these are measured spared too."""
+"""Cases that are measured spared too."""
+SCORED = ("int8", "int4", "pruned 50 %", "rank 50 %")
+"""Cases whose mean is the score of the criterion `sensitivity`."""
 MODES = ("alone", "spared")
+STRENGTHS: dict[str, tuple[str, Callable[[Any], float]]] = {
+    "share_weights": ("shared 3 bit", lambda values: 2.0 ** (3 - values.bits)),
+    "prune_weights": ("pruned 50 %", lambda values: values.amount / 0.5),
+    "prune_channels": ("channels 30 %", lambda values: values.amount / 0.3),
+    "low_rank": ("rank 50 %", lambda values: (1 - values.keep) / 0.5),
+}
+"""Measured case of a technique, and the error of its settings in shares of that of the case."""
 
 
-@dataclass(frozen=True)
-class SensitivityRow:
-    """One measurement. `mode` "alone": only this layer is compressed, delta to the float model.
-
-    `mode` "spared": all layers but this one are, delta to all of them: what leaving it in float wins
-    back. `bytes`: flash of the whole plan.
-    """
-
-    layer: str
-    case: str
-    mode: Literal["alone", "spared"]
-    technique: str
-    settings: Mapping[str, Any]
-    value: float
-    delta: float
-    interval: tuple[float, float] | None
-    bytes: int
-
-
-@dataclass(frozen=True)
-class SensitivityTable:
-    """All rows, with the float model's value on the same samples."""
-
-    metric: str
-    base: float
-    samples: int
-    rows: tuple[SensitivityRow, ...]
-
-    def find(self, layer: str, case: str, mode: str = "alone") -> SensitivityRow | None:
-        """Row of a layer, or None where it was not measured."""
-        return next((r for r in self.rows if (r.layer, r.case, r.mode) == (layer, case, mode)), None)
-
-    def blame(self, case: str = "int8") -> list[SensitivityRow]:
-        """Layers alone under one case, the most harmful first."""
-        return sorted((r for r in self.rows if r.case == case and r.mode == "alone"), key=lambda r: r.delta)
-
-    def to_json(self) -> dict[str, Any]:
-        """Form of `edge-studio sensitivity --json` and of the project's file."""
-        return {**asdict(self), "rows": [asdict(row) for row in self.rows]}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> SensitivityTable:
-        """Table from its JSON form."""
-        rows = [{**r, "interval": r["interval"] and tuple(r["interval"])} for r in value["rows"]]
-        return cls(value["metric"], value["base"], value["samples"], tuple(SensitivityRow(**r) for r in rows))
+def known_table(engine: Engine, known: SensitivityTable | None = None, chunks: int = CHUNKS) -> SensitivityTable | None:
+    """What was measured already of this network on this data: rows of `known` and of the user's folder."""
+    if engine.evaluator is None:
+        return None
+    key = table_key(engine, chunks)
+    found = [table for table in (known, load(key)) if table is not None and table.key == key]
+    return replace(found[0], rows=merged(*(table.rows for table in found))) if found else None
 
 
 def measure_layers(
@@ -95,44 +70,46 @@ def measure_layers(
 ) -> Iterator[SensitivityTable]:
     """Measure every layer (or those named) under every case, alone and spared; yields the table as it grows.
 
-    Rows of `known` are kept, so that an interrupted measurement goes on where it was. Raises
-    Cancelled when `stop()` says so.
+    Rows of `known` and of the user's folder count as measured, and every new one goes there: an interrupted
+    measurement goes on where it was. Raises Cancelled when `stop()` says so, DataError without evaluation data.
     """
     base = engine.measure(Plan(), chunks, stop=stop)
-    rows = list(known.rows) if known else []
-    done = {(row.layer, row.case, row.mode) for row in rows}
+    assert base.value is not None
+    before = known_table(engine, known, chunks)
+    table = SensitivityTable(
+        base.metric, base.value, base.samples, before.rows if before else (), table_key(engine, chunks)
+    )
     names = [layer.name for layer in engine.graph.weighted] if layers is None else layers
     todo = [(name, case) for case in cases for name in names]
+    yield table
     for i, (layer, case) in enumerate(todo):
         if progress:
             progress("Measuring each layer's share", i, len(todo))
         for mode in modes if case in BASIC else ("alone",):
-            if (layer, case, mode) not in done:
+            if table.find(layer, case, mode) is None:
                 with suppress(Refused):  # a layer that cannot take the step has no share
-                    rows.append(
-                        _companion(engine, rows, layer, case) or _row(engine, layer, case, mode, base, chunks, stop)
-                    )
-        assert base.value is not None
-        yield SensitivityTable(base.metric, base.value, base.samples, tuple(rows))
+                    row = _companion(engine, table, layer, case) or _row(engine, layer, case, mode, base, chunks, stop)
+                    table = replace(table, rows=(*table.rows, row))
+                    keep(table)
+                    yield table
 
 
-def _companion(engine: Engine, rows: list[SensitivityRow], layer: str, case: str) -> SensitivityRow | None:
+def _companion(engine: Engine, table: SensitivityTable, layer: str, case: str) -> SensitivityRow | None:
     """Row of a layer whose channels are cut with those of a measured one: it is the same cut."""
     if CASES[case]().stage != Stage.STRUCTURE:
         return None
     companions = engine.graph.layer(layer).companions
-    found = next((row for row in rows if row.case == case and row.layer in companions), None)
+    found = next((row for row in table.rows if row.case == case and row.layer in companions), None)
     return None if found is None else replace(found, layer=layer)
 
 
 def layer_drop(engine: Engine, layer: str) -> float:
-    """Mean loss of the metric, as a fraction, over all cases when a layer alone is compressed; 0 where it gains.
+    """Mean loss of the metric, as a fraction, over `SCORED` when a layer alone is compressed; 0 where it gains.
 
-    Raises DataError without evaluation data.
+    Cases that the layer cannot take do not count. Raises DataError without evaluation data.
     """
-    rows: tuple[SensitivityRow, ...] = ()
-    for table in measure_layers(engine, layers=(layer,), modes=("alone",)):
-        rows = table.rows
+    *_, table = measure_layers(engine, cases=SCORED, layers=(layer,), modes=("alone",))
+    rows = [row for case in SCORED if (row := table.find(layer, case)) is not None]
     return max(0.0, -sum(row.delta for row in rows) / len(rows)) if rows else 0.0
 
 
@@ -160,14 +137,15 @@ def _row(
 
 
 def estimate(table: SensitivityTable, plan: Plan, engine: Engine, cost: Cost) -> Result:
-    """Estimated accuracy of a plan that has not run: the layers' own shares added up.
+    """Estimated accuracy of a plan that has not run: the shares of layers and channel groups added up.
 
-    Between the measured strengths the share is interpolated: bits on the line through 8 and 4 in
-    powers of two of the step size, pruning with the square of the amount.
+    Between the measured strengths a share goes with the square of the error that the step makes: for bits
+    with that of the size of a step, for what is removed with that of the amount.
     """
     drop = 0.0
     for name, steps in engine.resolve(plan).steps.items():
-        drop += sum(_share(table, name, step) for step in steps)
+        first = engine.graph.layer(name).group == name  # a cut counts once for its group
+        drop += sum(_share(table, name, step) for step in steps if first or step.stage != Stage.STRUCTURE)
     value = min(1.0, max(0.0, table.base + drop))
     return Result(
         plan.key, "estimate", table.metric, value, 0, table.samples, None, value - table.base, None, cost
@@ -175,15 +153,23 @@ def estimate(table: SensitivityTable, plan: Plan, engine: Engine, cost: Cost) ->
 
 
 def _share(table: SensitivityTable, layer: str, step: Step) -> float:
-    def measured(case: str) -> float:
-        row = table.find(layer, case)
-        return row.delta if row else 0.0
-
+    values: Any = step.values
     if step.technique == "quantize":
-        at8, at4 = measured("int8"), measured("int4")
-        bits: int = step.values.weight_bits  # type: ignore[attr-defined]
-        return at8 + (at4 - at8) * (4.0 ** (8 - bits) - 1) / (4.0**4 - 1)
-    if step.technique == "prune_weights":
-        amount: float = step.values.amount  # type: ignore[attr-defined]
-        return measured("pruned 50 %") * (amount / 0.5) ** 2
-    return 0.0
+        return _bits_share(table, layer, values.weight_bits)
+    case, strength = STRENGTHS.get(str(step.technique), ("", lambda _: 0.0))
+    return _measured(table, layer, case) * strength(values) ** 2
+
+
+def _measured(table: SensitivityTable, layer: str, case: str) -> float:
+    row = table.find(layer, case)
+    return row.delta if row else 0.0
+
+
+def _bits_share(table: SensitivityTable, layer: str, bits: int) -> float:
+    """On the line through the nearest measured widths, over the square of the step's size."""
+    if bits < 4 and table.find(layer, "int2") is not None:
+        low, high, case_low, case_high = 2, 4, "int2", "int4"
+    else:
+        low, high, case_low, case_high = 4, 8, "int4", "int8"
+    few, many = _measured(table, layer, case_low), _measured(table, layer, case_high)
+    return many + (few - many) * (4.0 ** (high - bits) - 1) / (4.0 ** (high - low) - 1)

@@ -23,7 +23,7 @@ from studio.data import Dataset
 from studio.engine.engine import FLOAT, CalibrationInfo, Engine
 from studio.engine.preview import FIRST, PreviewLane
 from studio.engine.resolve import canonical, check_model, is_factor, with_step
-from studio.engine.sensitivity import CASES, SensitivityTable, estimate
+from studio.engine.sensitivity import CASES, SensitivityTable, estimate, known_table
 from studio.jobs._process import JobProcess
 from studio.network.network import Network
 from studio.session import autosave, background
@@ -355,8 +355,7 @@ class Session:
 
     def _load_blame(self) -> None:
         known = autosave.load_sensitivity(self.opened)
-        if known is not None and {r["layer"] for r in known["rows"]} <= {n.name for n in self.graph.layers}:
-            self.blame = SensitivityTable.from_json(known)
+        self.blame = known_table(self.engine, SensitivityTable.from_json(known) if known is not None else None)
 
     def save(self) -> None:
         """Write the autosave; says so where that is not possible."""

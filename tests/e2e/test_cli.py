@@ -13,6 +13,7 @@ import pytest
 
 from studio.cli.main import VERBS, run
 from studio.core import paths
+from studio.engine.sensitivity import CASES
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -159,13 +160,20 @@ def test_sensitivity_of_each_layer_alone(capsys: pytest.CaptureFixture[str]) -> 
     assert code == 0
     assert found.keys() == {"metric", "base", "samples", "rows"}
     assert (found["metric"], found["samples"]) == ("top1", 100)
-    keys = {"layer", "technique", "settings", "value", "delta", "interval", "bytes"}
+    keys = {"layer", "technique", "settings", "value", "delta", "interval", "bytes", "case"}
     assert all(row.keys() == keys for row in found["rows"])
+    assert {row["case"] for row in found["rows"]} == set(CASES)
     assert all(row["delta"] == pytest.approx(row["value"] - found["base"]) for row in found["rows"])
     layers = {row["layer"] for row in found["rows"]}
     code, out, _ = call(capsys, *arguments)
     assert code == 0
     assert all(layer in out for layer in layers)
+    code, out, _ = call(capsys, *arguments, "--json", "--only", "int2", "--only", "low_rank")
+    assert json.loads(out)["rows"] == [row for row in found["rows"] if row["case"] in ("int2", "rank 50 %")]
+    code, out, err = call(capsys, *arguments, "--only", "int3")
+    assert (code, out) == (2, "")
+    assert "no case 'int3'" in err
+    assert "channels 30 %" in err
 
 
 def test_sensitivity_without_classes_is_in_the_metrics_own_numbers(
