@@ -83,8 +83,11 @@ def test_heat_map_fills_and_is_kept(demo: Any, qtbot: QtBot) -> None:
         for column, case in enumerate(CASES, 1):
             row = session.blame.find(layer.name, case)
             item = heat.table.item(i, column)
-            assert (item is None) == (row is None)
-            assert item is None or item.text() == f"{100 * row.delta:+.2f}".replace("-", "−")
+            assert item.text() == ("–" if row is None else f"{100 * row.delta:+.2f}".replace("-", "−"))
+    assert heat.table.item(count - 1, 6).toolTip() == session.graph.layer(last).uncut  # why it was not measured
+    for column, case in enumerate(CASES, 1):  # no word of a title is cut off
+        words = [heat.table.horizontalHeader().fontMetrics().horizontalAdvance(word) for word in case.split(" ", 1)]
+        assert heat.table.columnWidth(column) > max(words) + 12
     heat.table.setCurrentCell(3, 2)
     assert demo.network.inspector.title.text() == session.graph.weighted[3].name
     session.save()

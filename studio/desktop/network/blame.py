@@ -5,22 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from studio.core.plan import Step
 from studio.desktop import cells, fonts
+from studio.desktop.network.list_panel import ListPanel
 from studio.engine.sensitivity import BASIC, SensitivityRow
 
 if TYPE_CHECKING:
@@ -33,7 +23,6 @@ TIPS = (
 )  # fmt: skip
 BUTTONS = 30
 """Cures are offered for this many layers: every button takes time on the main thread."""
-REFRESH_MS = 250
 HELP = "Runs the network with each layer compressed alone, and with each layer spared (Ctrl+B)"
 
 
@@ -54,19 +43,18 @@ def cure(row: SensitivityRow) -> Cure:
     return Cure("leave in float", Step.off("GRID"))
 
 
-class BlamePanel(QWidget):
+class BlamePanel(ListPanel):
     """Measured shares of all layers under one case, the most harmful first.
 
-    `picked(name)`: show that layer; `cured(name, step)`: apply the cure.
+    `cured(name, step)`: apply the cure.
     """
 
-    picked = Signal(str)
     cured = Signal(str, object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("blame")
-        self._session: Session | None = None
+        table = cells.table(COLUMNS, "Points that each layer costs", TIPS, left=(0, 3))
+        table.setAlternatingRowColors(True)
+        super().__init__("blame", table, parent)
         self.case = QComboBox()
         self.case.addItems(list(BASIC))
         self.case.setCurrentText("int4")
@@ -75,33 +63,8 @@ class BlamePanel(QWidget):
         self.button = QPushButton("Measure")
         self.button.setToolTip(HELP)
         self.button.clicked.connect(self.measure)
-        self.text = QLabel()
-        self.text.setObjectName("secondary")
-        self.table = QTableWidget(0, len(COLUMNS))
-        for column, tip in enumerate(TIPS):
-            header = QTableWidgetItem(COLUMNS[column])
-            header.setToolTip(tip)
-            self.table.setHorizontalHeaderItem(column, header)
-            side = Qt.AlignmentFlag.AlignRight if column in (1, 2) else Qt.AlignmentFlag.AlignLeft
-            header.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
-        self.table.setAccessibleName("Points that each layer costs")
-        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.verticalHeader().hide()
-        self.table.setShowGrid(False)
-        self.table.setAlternatingRowColors(True)
-        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
-        self.table.itemSelectionChanged.connect(self._pick)
-        head = QHBoxLayout()
-        head.addWidget(self.text, 1)
-        head.addWidget(self.case)
-        head.addWidget(self.button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 0)
-        layout.addLayout(head)
-        layout.addWidget(self.table)
-        self._stale = QTimer(self, interval=REFRESH_MS, singleShot=True)
-        self._stale.timeout.connect(self._show)
+        self.head.addWidget(self.case)
+        self.head.addWidget(self.button)
         self.rescale()
 
     def rescale(self) -> None:
@@ -112,25 +75,15 @@ class BlamePanel(QWidget):
 
     def set_session(self, session: Session | None) -> None:
         """Show the table of another session."""
-        self._session = session
         able = session is not None and session.data is not None
         self.button.setEnabled(able)
         self.button.setToolTip(HELP if able else "Measuring needs evaluation data: open some with the network.")
-        self._show()
-
-    def refresh(self) -> None:
-        """Show the measured table again, soon; while it is hidden, when it is shown."""
-        if self.isVisible() and not self._stale.isActive():
-            self._stale.start()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        self._show()
+        super().set_session(session)
 
     def _show(self) -> None:
         table = self._session.blame if self._session else None
         rows = table.blame(self.case.currentText()) if table else []
-        self.table.setRowCount(len(rows))
+        self._resize(len(rows))
         if table is None:
             self.text.setText("Which layers cost the most? Measured on your data, each layer alone and each spared.")
             return
@@ -142,7 +95,7 @@ class BlamePanel(QWidget):
         texts = [row.layer, _points(row.delta), _points(spared.delta) if spared else "–"]
         spread = f"{_points(row.interval[0])} to {_points(row.interval[1])}" if row.interval else ""
         for column, (text, tip) in enumerate(zip(texts, ("", spread, TIPS[2]), strict=True)):
-            cells.write(self.table, i, column, text, tip).setData(Qt.ItemDataRole.UserRole, row.layer)
+            cells.write(self.table, i, column, text, tip)
         self._offer(i, row)
 
     def _offer(self, i: int, row: SensitivityRow) -> None:
@@ -164,11 +117,6 @@ class BlamePanel(QWidget):
         """Measure every layer's share, in the background; what is known stays."""
         if self._session is not None and self.button.isEnabled():
             self._session.measure_blame()
-
-    def _pick(self) -> None:
-        items = self.table.selectedItems()
-        if items:
-            self.picked.emit(items[0].data(Qt.ItemDataRole.UserRole))
 
 
 def _points(delta: float) -> str:

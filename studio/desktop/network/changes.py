@@ -12,12 +12,10 @@ from PySide6.QtGui import QImage, QPixmap, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QListWidget,
     QListWidgetItem,
     QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -83,18 +81,7 @@ class ChangesPanel(QWidget):
         self.pictures.setMovement(QListWidget.Movement.Static)
         self.pictures.setResizeMode(QListWidget.ResizeMode.Adjust)
         self.pictures.setFrameShape(QListWidget.Shape.NoFrame)
-        self.classes = QTableWidget(0, len(COLUMNS))
-        self.classes.setAccessibleName("Change of each class in points")
-        self.classes.setHorizontalHeaderLabels(list(COLUMNS))
-        for column in (1, 2):
-            flags = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-            item = QTableWidgetItem(COLUMNS[column])
-            item.setTextAlignment(flags)
-            self.classes.setHorizontalHeaderItem(column, item)
-        self.classes.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.classes.verticalHeader().hide()
-        self.classes.setShowGrid(False)
-        self.classes.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
+        self.classes = cells.table(COLUMNS, "Change of each class in points")
         self.classes.setSelectionMode(QTableWidget.SelectionMode.NoSelection)
         head = QHBoxLayout()
         head.addWidget(self.text, 1)

@@ -4,79 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QShowEvent
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from studio.desktop import cells, fonts, theme
 from studio.desktop.network.charts import ramp
+from studio.desktop.network.list_panel import ListPanel
 from studio.desktop.network.row_painter import SHOWN_POINTS
 from studio.engine.sensitivity import CASES, SensitivityTable
 
 if TYPE_CHECKING:
     from studio.session import Session
 
-REFRESH_MS = 250
 BRIGHT = 150
 """Lightness, 0 to 255, of a cell from which its text is dark."""
 TITLE = "Points that each layer costs alone"
 
 
-class HeatMap(QWidget):
-    """Cells are tinted like the graph, from 0 to 1 point lost. `picked(name)`; `asked()` = measure."""
+class HeatMap(ListPanel):
+    """Cells are tinted like the graph, from 0 to 1 point lost. `asked()` = measure."""
 
-    picked = Signal(str)
     asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("heat-map")
-        self._session: Session | None = None
+        titles = [text.replace(" ", "\n", 1) for text in ("Layer", *CASES)]
+        super().__init__("heat-map", cells.table(titles, "Points lost by layer and technique"), parent)
         self._shown: SensitivityTable | None = None
-        self.text = QLabel()
-        self.text.setObjectName("secondary")
         self.button = QPushButton("Measure")
         self.button.setToolTip("Runs the network with each layer compressed alone, in every way (Ctrl+B)")
         self.button.clicked.connect(lambda _=False: self.asked.emit())
-        self.table = QTableWidget(0, 1 + len(CASES))
-        self.table.setAccessibleName("Points lost by layer and technique")
-        for column, text in enumerate(("Layer", *CASES)):
-            header = QTableWidgetItem(text.replace(" ", "\n", 1))
-            side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
-            header.setTextAlignment(side | Qt.AlignmentFlag.AlignVCenter)
-            self.table.setHorizontalHeaderItem(column, header)
-        self.table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.verticalHeader().hide()
-        self.table.setShowGrid(False)
-        self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
-        self.table.setSelectionMode(QTableWidget.SelectionMode.SingleSelection)
-        self.table.currentCellChanged.connect(lambda row, *_: self._pick(row))
-        head = QHBoxLayout()
-        head.addWidget(self.text, 1)
-        head.addWidget(self.button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 0)
-        layout.addLayout(head)
-        layout.addWidget(self.table)
-        self._stale = QTimer(self, interval=REFRESH_MS, singleShot=True)
-        self._stale.timeout.connect(self._show)
+        self.head.addWidget(self.button)
         self.rescale()
 
     def rescale(self) -> None:
         """Take room for the current size of type."""
         self.table.verticalHeader().setDefaultSectionSize(fonts.px(24))
-        for column in range(1, self.table.columnCount()):
-            self.table.setColumnWidth(column, fonts.px(66))
+        metrics = self.table.horizontalHeader().fontMetrics()
+        for column, case in enumerate(CASES, 1):
+            title = max(metrics.horizontalAdvance(word) for word in case.split(" ", 1))
+            self.table.setColumnWidth(column, max(fonts.px(66), title + fonts.px(16)))
 
     def retint(self) -> None:
         """Tint the cells in the colours of the theme."""
@@ -85,23 +52,18 @@ class HeatMap(QWidget):
 
     def set_session(self, session: Session | None) -> None:
         """Show the table of another session."""
-        self._session, self._shown = session, None
+        self._shown = None
         self.button.setEnabled(session is not None and session.data is not None)
         layers = session.graph.weighted if session is not None else ()
-        self.table.setRowCount(0)
-        self.table.setRowCount(len(layers))
+        self._resize(0)
+        self._resize(len(layers))
         for i, layer in enumerate(layers):
             cells.write(self.table, i, 0, layer.name, layer.detail)
-        self._show()
-
-    def refresh(self) -> None:
-        """Show the measured table again, soon; while it is hidden, when it is shown."""
-        if self.isVisible() and not self._stale.isActive():
-            self._stale.start()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        self._show()
+            for column, step in enumerate((make() for make in CASES.values()), 1):
+                reason = step.found.refuses(layer, step.values)
+                if reason is not None:
+                    cells.write(self.table, i, column, "–", reason)
+        super().set_session(session)
 
     def _show(self) -> None:
         table = self._session.blame if self._session is not None else None
@@ -123,8 +85,3 @@ class HeatMap(QWidget):
         color = QColor(ramp(t.sensitivity, -100 * delta / SHOWN_POINTS))
         item.setBackground(color)
         item.setForeground(QColor("#141A21" if color.lightness() > BRIGHT else "#FFFFFF"))
-
-    def _pick(self, row: int) -> None:
-        item = self.table.item(row, 0) if row >= 0 else None
-        if item is not None:
-            self.picked.emit(item.text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from threading import Condition, Thread
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 
 from studio.core import registry
 from studio.core.errors import StudioError
+from studio.desktop.beside import Beside, Work
 from studio.desktop.network.figures import LayerRow, row_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Thumbnail:
     parts: tuple[str, ...]  # of a layer in factors: name, shape and size of each; nothing else
 
 
-class Thumbnails(QObject):
+class Thumbnails(Beside):
     """Thumbnails of a session's layers; `ready(name)` tells of each new one.
 
     `scored(name, criterion, scores or message)` answers `score`.
@@ -51,16 +52,11 @@ class Thumbnails(QObject):
     scored = Signal(str, str, object)
 
     def __init__(self, session: Session, parent: QObject | None = None) -> None:
-        super().__init__(parent)
         self._session = session
         self._known: dict[str, Thumbnail] = {}
-        self._todo: list[str] = []
+        self._todo = [layer.name for layer in session.graph.weighted]
         self._asked: tuple[str, str] | None = None
-        self._change = Condition()
-        self._closed = False
-        self._thread = Thread(target=self._work, name="thumbnails", daemon=True)
-        self._thread.start()
-        self.refresh(layer.name for layer in session.graph.weighted)
+        super().__init__("thumbnails", parent)
 
     def find(self, name: str) -> Thumbnail | None:
         """Return the thumbnail of a layer, or None while it is being made."""
@@ -68,38 +64,24 @@ class Thumbnails(QObject):
 
     def refresh(self, names: Iterable[str], first: str | None = None) -> None:
         """Make thumbnails again: the plan changed these layers; `first` goes before all others."""
-        with self._change:
+        with self._asking():
             self._todo += [name for name in names if name not in self._todo]
             if first in self._todo:
                 self._todo.remove(str(first))
                 self._todo.insert(0, str(first))
-            self._change.notify()
 
     def score(self, name: str, criterion: str) -> None:
         """Score the channels of a layer; a newer question takes the place of one not yet answered."""
-        with self._change:
+        with self._asking():
             self._asked = (name, criterion)
-            self._change.notify()
 
-    def close(self) -> None:
-        """End the thread."""
-        with self._change:
-            self._closed = True
-            self._change.notify()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._closed or self._todo or self._asked)
-                if self._closed:
-                    return
-                name = self._todo.pop(0) if self._todo else None
-                asked, self._asked = (None, self._asked) if name else (self._asked, None)
-            if name is not None:
-                self._make(name)
-            elif asked is not None:
-                self.scored.emit(*asked, self._scores(*asked))
+    def _next(self) -> Work | None:
+        if self._todo:
+            return partial(self._make, self._todo.pop(0))
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            return partial(self._score, *asked)
+        return None
 
     def _make(self, name: str) -> None:
         try:
@@ -108,11 +90,12 @@ class Thumbnails(QObject):
             return  # a plan that changed meanwhile; its own refresh follows
         self.ready.emit(name)
 
-    def _scores(self, name: str, criterion: str) -> np.ndarray | str:
+    def _score(self, name: str, criterion: str) -> None:
         try:
-            return self._session.layer(name).importance(criterion)
+            answer: np.ndarray | str = self._session.layer(name).importance(criterion)
         except StudioError as error:
-            return str(error.what)
+            answer = str(error.what)
+        self.scored.emit(name, criterion, answer)
 
 
 def make(session: Session, name: str) -> Thumbnail:
