@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch import Tensor
 from studio.core.metrics import paired_interval
 from studio.core.state import State
 from studio.jobs._base import Task
+from studio.jobs._fresh import draw
 from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, Place, train
+from studio.jobs._narrower import narrowed
 from studio.jobs._optimizers import Group
 from studio.jobs._quantization_aware import Freezing
 from studio.jobs._resume import Content, Keeper, copies, put, tensors_under
@@ -26,6 +29,7 @@ WITH, WITHOUT = ("loss", "validation"), ("loss without teacher", "without teache
 
 def run(task: Task) -> State:
     """Train towards the teacher, and without; raises StudioError or Cancelled."""
+    task = replace(task, plan=narrowed(task.plan, [task.settings]))
     refuse(task)
     samples = split(task.engine, task.settings)
     goal = goal_of(task.engine, samples)
@@ -66,7 +70,9 @@ def _stage(task: Task, samples: Samples, goal: Goal, keeper: Keeper, place: Plac
 
 def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taught: bool) -> Lesson:
     settings = task.settings
-    if settings.restore:
+    if settings.start == "fresh":
+        draw(student.model, samples.some, settings.seed)
+    elif settings.restore:
         student.restore(samples.some)
     groups = student.groups(settings, samples.some, settings.scale_rate)
     tensors = student.tensors

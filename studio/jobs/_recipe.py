@@ -22,6 +22,7 @@ from studio.core.state import State
 from studio.core.step import Step, Steps
 from studio.core.technique import Stage
 from studio.engine.resolve import canonical
+from studio.jobs._narrower import narrowed
 
 CHECKPOINT_S = 20.0
 """A checkpoint is due this long after the last; with a batch of up to 10 s, at most 30 s of work are lost."""
@@ -36,6 +37,7 @@ def versions() -> dict[str, str]:
 class Recipe:
     """What was open, a plan (with the state it starts from), jobs in order, and threads: the same result again.
 
+    The plan has the cut of a job that makes the network narrower, for all jobs.
     No part of the identity: `folder`, where code of the user's is found, as `python -m` finds it, and
     `checkpoint_s`, seconds of work between two checkpoints.
     """
@@ -47,6 +49,9 @@ class Recipe:
     versions: Mapping[str, str] = field(default_factory=versions)
     folder: str = field(default_factory=os.getcwd)
     checkpoint_s: float = CHECKPOINT_S
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", narrowed(self.plan, [spec.values for spec in self.jobs]))
 
     @cached_property
     def id(self) -> str:

@@ -39,6 +39,20 @@ def without_shared(engine: Engine, plan: Plan) -> str | None:
     return "No layer of the plan shares values: there is nothing to tune."
 
 
+def student(engine: Engine, plan: Plan, settings: Any) -> str | None:
+    """Reason why a student cannot begin as the settings say: weights drawn anew under zeros or grids of others."""
+    if settings.start != "fresh":
+        return None
+    for name, work in engine.work(plan).items():
+        chosen = next((step for step in work.steps if step.stage in (Stage.SPARSE, Stage.GRID)), None)
+        if chosen is not None:
+            return (
+                f"Fresh weights do not fit what {chosen.technique} has decided for {name} on others: take the step "
+                "away until the student is trained, or begin with important channels."
+            )
+    return None
+
+
 def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
     """Reason why a teacher cannot teach: it cannot be read, answers in another shape, has no tensor to compare."""
     from studio.jobs import _teacher

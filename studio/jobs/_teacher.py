@@ -45,7 +45,10 @@ def load(engine: Engine, path: str) -> Network:
     for what, mine, its in zip(("takes", "gives"), ours, theirs, strict=True):
         if mine != its:
             wrong = f"the teacher {what} {_words(its)}, the network {_words(mine)}."
-            remedy = f"Choose a teacher from {_words(ours[0])} to {_words(ours[1])}, or none for the original network."
+            remedy = (
+                f"Choose a teacher from {_words(ours[0])} to {_words(ours[1])}, or none for the original network. "
+                "If this file is to be the student, open it as the model and give the original as the teacher."
+            )
             raise Refused(wrong, where=path, remedy=remedy)
     return teacher
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
 from studio.jobs._settings import TrainingSettings
@@ -17,7 +17,28 @@ if TYPE_CHECKING:
 class DistillSettings(TrainingSettings):
     """What a person can set."""
 
-    teacher: str = setting("", "File of the network to learn from; empty: the original network.", title="Teacher")
+    teacher: str = setting(
+        "", "File of the network to learn from; empty: the original network. A student of your own: open its file "
+        "as the model and give the original here.",
+        title="Teacher",
+    )  # fmt: skip
+    width: float = setting(
+        1.0, "Share of the channels that the student keeps in every group; 1: as the plan has it. A narrower copy "
+        "takes the place of the plan's own cuts, and starts from the original network.",
+        title="Width", low=0.05, high=1, step=0.01,
+    )  # fmt: skip
+    start: Literal["important", "fresh"] = setting(
+        "important", "Weights to begin with: those of the channels that stay, the most important ones; or fresh ones, "
+        "drawn with the seed.",
+        title="Begin with",
+    )  # fmt: skip
+    minimum: int = setting(
+        1, "Channels that stay in any case in a narrower copy.", title="At least", low=1, high=1024, step=1
+    )
+    multiple: Literal[1, 4, 8] = setting(
+        1, "Channels that stay in a narrower copy are a multiple of this, as many kernels want them.",
+        title="Multiple of",
+    )  # fmt: skip
     alpha: float = setting(
         0.7, "Weight of the teacher's class probabilities beside the labels'.", title="Response", low=0, high=1
     )
@@ -54,7 +75,8 @@ class DistillSettings(TrainingSettings):
 class Distill:
     """Trains the plan's network, with its masks, cuts and integers in place, towards a teacher.
 
-    The same run without the teacher, with the same seed and epochs, goes beside it.
+    With a width the student is a narrower copy: the plan with that cut of all groups. The same run without
+    the teacher, with the same seed and epochs, goes beside it.
     """
 
     name: ClassVar[str] = "distill"
@@ -63,13 +85,22 @@ class Distill:
     settings: ClassVar[type[Settings]] = DistillSettings
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
-        """Refuse data that does not fit, and a teacher whose answers have another shape."""
+        """Refuse data that does not fit, a student that cannot be, and a teacher whose answers have another shape."""
         from studio.jobs import _refusals
+        from studio.jobs._narrower import narrowed
 
-        return _refusals.common(engine, settings) or _refusals.teacher(engine, plan, settings)
+        own = narrowed(plan, [settings])
+        return (
+            _refusals.common(engine, settings)
+            or _refusals.student(engine, own, settings)
+            or _refusals.teacher(engine, own, settings)
+        )
 
     def run(self, task: Task) -> State:
-        """Return what `retrain` does, or `quantization_aware` where layers of the plan are on grids."""
+        """Return what `retrain` does, or `quantization_aware` where layers of the plan are on grids.
+
+        With a width the state is for the plan as `_narrower.narrowed` makes it.
+        """
         from studio.jobs import _distill
 
         return _distill.run(task)

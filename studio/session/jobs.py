@@ -56,13 +56,13 @@ class Jobs:
         """
         session = self._session
         plan = session.plan if specs else replace(session.plan, state=None)
-        jobs = tuple(specs) or plan.jobs
-        for spec in jobs:
-            own = plan_of(plan, spec, session.graph, plan.state)
+        recipe = Recipe(session.opened, plan, tuple(specs) or plan.jobs, threads)
+        for spec in recipe.jobs:
+            own = plan_of(recipe.plan, spec, session.graph, recipe.plan.state)
             reason = registry.find("jobs", spec.job).refuses(session.engine, own, spec.values)
             if reason is not None:
                 raise Refused(reason, where=spec.job, remedy="Change the plan, the data or the job's settings.")
-        return Recipe(session.opened, plan, jobs, threads)
+        return recipe
 
     def start(self, specs: Sequence[JobSpec] = (), threads: int = 1) -> JobProcess:
         """Start jobs on the current plan, or go on with the same ones where they were stopped.
