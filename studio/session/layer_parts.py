@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,16 @@ from studio.core.encoding import Codebook, Encoding, Grid, innermost
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
+from studio.engine.resolve import is_factor
 from studio.network.channels import channels_of
 from studio.network.groups import groups_of
 from studio.techniques._factor import count
 from studio.techniques.low_rank import seen_shape
 
 if TYPE_CHECKING:
-    from studio.core.graph import Layer
+    from studio.core.graph import Graph, Layer
     from studio.engine.engine import Engine
+    from studio.engine.resolve import Skipped
     from studio.techniques._fast_facts import FastFacts
     from studio.techniques._ranks import Spectrum
 
@@ -38,6 +40,22 @@ def kept_outputs(engine: Engine, plan: Plan, layer: Layer) -> np.ndarray | None:
     made = channels_of(engine.network).made[layer.name]
     kept: np.ndarray = np.isin(made, classes[flags])
     return kept
+
+
+def cut_groups(layers: Iterable[Layer]) -> tuple[str, ...]:
+    """Channel groups of those layers that can be cut, each once, in order."""
+    return tuple(dict.fromkeys(str(n.group) for n in layers if n.group is not None and n.uncut is None))
+
+
+def skipped_on(steps: Sequence[Skipped], layer: Layer, graph: Graph) -> tuple[Skipped, ...]:
+    """Those of a plan's skipped steps that concern a layer: its own, its factors' and its channel group's."""
+
+    def concerns(one: Skipped) -> bool:
+        if one.layer == layer.name or (is_factor(one.layer, graph) and one.layer.rpartition("/")[0] == layer.name):
+            return True
+        return one.layer == layer.group and registry.find("techniques", one.technique).stage == Stage.STRUCTURE
+
+    return tuple(filter(concerns, steps))
 
 
 def value_levels(encoding: Encoding | None, of: Callable[[np.ndarray], Any] = np.max) -> np.ndarray:

@@ -67,9 +67,8 @@ class LayerView:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Steps that the layer or its factors could not take, each with the reason."""
-        found = self._session.engine.skipped(self._plan)
-        return tuple(one for one in found if one.layer == self.name or one.layer in self.parts)
+        """Steps that the layer, its factors or its channel group could not take, each with the reason."""
+        return layer_parts.skipped_on(self._session.engine.skipped(self._plan), self.layer, self._session.graph)
 
     @property
     def bytes(self) -> int:

@@ -15,6 +15,7 @@ from studio.core.plan import Step
 from studio.desktop import theme
 from studio.desktop.network.layer_views import TABS, kernel_text
 from studio.desktop.network.mosaic import colored
+from studio.desktop.network.thumbnails import BINS, DETAIL, Thumbnail, together
 from studio.techniques._fast_facts import FastFacts
 
 WAIT_MS = 120_000
@@ -183,3 +184,37 @@ def test_facts_of_a_kernel_do_not_widen_the_inspector(demo: Any, qtbot: QtBot) -
     qtbot.waitUntil(lambda: "Multiplications" in views.kernel.text(), timeout=WAIT_MS)
     inspector = demo.network.inspector
     assert inspector.widget().minimumSizeHint().width() <= inspector.viewport().width()
+
+
+def sketched(before: np.ndarray, after: np.ndarray, edges: np.ndarray, channels: int) -> Thumbnail:
+    """Thumbnail of a layer with these counts."""
+    none = np.zeros(0)
+    importance, dead = np.linspace(0, 1, channels), np.zeros(channels, bool)
+    row: Any = None
+    return Thumbnail(none, none, importance, dead, before, after, edges, none, row, ())
+
+
+def test_a_block_shows_the_weights_of_all_its_layers() -> None:
+    bins, side = BINS * DETAIL, BINS * DETAIL // 2
+    wide, narrow = np.linspace(-2, 2, bins + 1), np.linspace(-1, 1, bins + 1)
+    flat, spike = np.ones(bins), np.zeros(bins)
+    spike[side] = 40.0  # just above zero
+    found = together([sketched(flat, flat, wide, 3), sketched(spike, flat, narrow, 2)])
+    assert found.before.argmax() == BINS // 2
+    assert found.before[BINS // 2] == 1.0
+    assert found.before[0] == pytest.approx(DETAIL / (DETAIL + 40))  # one weight a bin, beside the highest bar
+    assert found.after[0] == found.before[0]  # outside the narrow layer's range there is only the wide one
+    assert found.after[BINS // 2] == pytest.approx(3 * DETAIL / (DETAIL + 40))  # its bins are half as wide: 1 + 2
+    assert found.importance.tolist() == [0, 0.5, 1, 0, 1]
+    assert len(found.dead) == 5
+
+
+def test_a_collapsed_block_is_drawn_from_its_layers(demo: Any, qtbot: QtBot) -> None:
+    graph = demo.network.graph
+    graph.toggle_block("layer2")
+    (row,) = [row for row in graph.model.rows if row.kind == "block"]
+    names = [layer.name for layer in row.layers if layer.weighted]
+    qtbot.waitUntil(lambda: all(graph.thumbnails.find(name) for name in names), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "block layer2" in graph._pictures, timeout=WAIT_MS)
+    thumbnails = tuple(graph.thumbnails.find(name) for name in names)
+    qtbot.waitUntil(lambda: thumbnails in graph._pictures["block layer2"][0], timeout=WAIT_MS)

@@ -29,11 +29,16 @@ from studio.desktop import fonts, icons
 from studio.desktop.network.charts import ImportanceChart
 from studio.desktop.network.cut_note import cut_note
 from studio.desktop.network.layer_views import LayerViews
+from studio.desktop.network.since import since
+from studio.desktop.network.skipped import counted, reasons
 from studio.desktop.network.technique_card import TechniqueCard
 from studio.desktop.network.thumbnails import Thumbnails
 from studio.session.events import Effect
+from studio.session.layer_parts import skipped_on
 
 if TYPE_CHECKING:
+    from studio.core.result import Result
+    from studio.engine.resolve import Skipped
     from studio.session import Session
 
 MOVES = itertools.count()
@@ -44,11 +49,13 @@ class Inspector(QScrollArea):
     """Edits the selected layers of a session. `step_by(±1)` asks for the neighbour, `failed(text)` tells a refusal.
 
     `furthest(layers, step)`: the user wants their channels cut as far as the metric allows.
+    `skipped_asked()`: the user wants to see which steps of the plan layers do not take.
     """
 
     step_by = Signal(int)
     failed = Signal(object)
     furthest = Signal(list, object)
+    skipped_asked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +68,9 @@ class Inspector(QScrollArea):
         self._names: list[str] = []
         self._current = ""
         self._gesture: object = None
+        self._skipped: tuple[Skipped, ...] = ()
+        self._measured: Plan | None = None  # the last one that was measured on all samples
+        self._estimate: Result | None = None
         body = QWidget()
         body.setObjectName("inspector-body")
         self._layout = QVBoxLayout(body)
@@ -149,6 +159,12 @@ class Inspector(QScrollArea):
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(_line(_section("Techniques"), _secondary("effect when on")))
+        self.skipped_link = QPushButton()
+        self.skipped_link.setObjectName("link")
+        self.skipped_link.setToolTip("List the steps of the plan that layers do not take, with the reasons")
+        self.skipped_link.clicked.connect(lambda _=False: self.skipped_asked.emit())
+        self.skipped_link.hide()
+        layout.addWidget(self.skipped_link, 0, Qt.AlignmentFlag.AlignLeft)
         found = [registry.find("techniques", name) for name in registry.names("techniques")]
         self.cards: dict[str, TechniqueCard] = {}  # by technique, in the order in which they act
         for technique in sorted(found, key=lambda f: f.stage):
@@ -181,6 +197,8 @@ class Inspector(QScrollArea):
     def set_session(self, session: Session | None, thumbnails: Thumbnails | None) -> None:
         """Inspect another network, or nothing; `thumbnails` computes what the charts draw."""
         self._session, self._thumbnails, self._names, self._current = session, thumbnails, [], ""
+        self._measured = self._estimate = None
+        self.show_skipped(())
         self.views.set_session(session)
         if thumbnails is not None:
             thumbnails.ready.connect(self.thumbnail_ready)
@@ -197,6 +215,41 @@ class Inspector(QScrollArea):
         if self._session is not None and self._current:
             self._show_steps()
             self.views.refresh()
+
+    def show_skipped(self, steps: tuple[Skipped, ...]) -> None:
+        """Show which steps of the plan layers do not take: this layer's in the cards, all of them counted."""
+        self._skipped = steps
+        self.skipped_link.setText(counted(steps))
+        self.skipped_link.setVisible(bool(steps))
+        self._show_reasons()
+
+    def measured(self, plan: Plan) -> None:
+        """Know the plan that was measured last."""
+        self._measured, self._estimate = plan, None
+        self.show_since()
+
+    def estimate_changed(self, result: Result) -> None:
+        """Know what is expected of the current plan."""
+        self._estimate = result
+        self.show_since()
+
+    def show_since(self) -> None:
+        """Show in each card what the hand has changed since the last measurement."""
+        session, measured = self._session, self._measured
+        if session is None or not self._current or measured is None:
+            for card in self.cards.values():
+                card.show_since(None, None)
+            return
+        for card in self.cards.values():
+            card.show_since(*since(session, measured, self._estimate, self._names, self._current, card.found))
+
+    def _show_reasons(self) -> None:
+        if self._session is None or not self._current:
+            return
+        graph = self._session.graph
+        here = skipped_on(self._skipped, graph.layer(self._current), graph)
+        for card in self.cards.values():
+            card.show_skipped(reasons([one for one in here if one.technique == card.technique], self._current))
 
     def effect_changed(self, layer: str, stage: Stage, effect: Effect) -> None:
         """Show a measured effect of a step of this layer."""
@@ -242,6 +295,8 @@ class Inspector(QScrollArea):
         for card in self.cards.values():
             if card.found.stage == Stage.STRUCTURE:
                 card.show_note(*cut_note(view.layer, self._session.data is not None, card.check.isEnabled()))
+        self._show_reasons()
+        self.show_since()
         bits = self._session.plan.activations.layers.get(self._current)
         self.activation.setCurrentIndex(self.activation.findData(bits))
         self.float_button.setEnabled(Stage.GRID in steps)

@@ -12,7 +12,7 @@ from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter
 from studio.desktop.network.charts import draw_bars, draw_outline, ramp, shades
 from studio.desktop.network.graph_model import GraphModel
 from studio.desktop.network.rows import Row
-from studio.desktop.network.thumbnails import Thumbnail, Thumbnails
+from studio.desktop.network.thumbnails import Sketch, Thumbnail, Thumbnails, together
 from studio.desktop.theme import Tokens, fonts
 
 LEAST = {"name": 196.0, "output": 104.0, "weights": 84.0, "importance": 100.0, "techniques": 96.0, "size": 92.0}
@@ -97,9 +97,8 @@ class RowPainter:
         """Everything that a row's picture depends on."""
         weighted = [layer.name for layer in row.layers if layer.weighted]
         tints = tuple(self.model.tint(name) for name in weighted)
-        found = self.thumbnails.find(row.layers[0].name) if row.kind == "card" else None
         marks = (self._is_selected(row), self._is_current(row), self._is_companion(row))
-        state = (hovered, *marks, lane_color, id(self.t), id(found))
+        state = (hovered, *marks, lane_color, id(self.t), self._found(row))
         return (rect.width(), scale, *state, tuple(self.model.chips(row)), self.model.sizes(row), tints)
 
     def _picture(self, row: Row, rect: QRectF, lane_color: str, hovered: bool, scale: float) -> QPixmap:
@@ -160,8 +159,7 @@ class RowPainter:
         self._stripe(p, row, rect)
         place = columns(rect.width())
         self._names(p, row, rect, place)
-        if row.kind == "card":
-            self._thumbnail(p, row, rect, place)
+        self._thumbnail(p, row, rect, place)
         if "techniques" in place:
             self._chips(p, row, rect, place["techniques"])
         self._sizes(p, row, rect, place["size"])
@@ -198,9 +196,10 @@ class RowPainter:
             p.fillRect(QRectF(rect.left() + 1, rect.top() + 1 + i * height, 8, height), QColor(color))
 
     def _thumbnail(self, p: QPainter, row: Row, rect: QRectF, place: dict[str, tuple[float, float]]) -> None:
-        found = self.thumbnails.find(row.layers[0].name)
-        if found is None:
+        layers = self._found(row)
+        if not layers:
             return
+        found = layers[0] if row.kind == "card" else together(layers)
         if "weights" in place:
             x, w = place["weights"]
             self._histogram(p, found, QRectF(rect.left() + x, rect.top() + 6, w, rect.height() - 13))
@@ -208,12 +207,19 @@ class RowPainter:
             x, w = place["importance"]
             self._importance(p, found, QRectF(rect.left() + x, rect.top() + 14, w, rect.height() - 28))
 
-    def _histogram(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
+    def _found(self, row: Row) -> tuple[Thumbnail, ...]:
+        """Thumbnails that a row draws; none while one of a block's layers has none."""
+        names = [layer.name for layer in row.layers if layer.weighted] if row.kind in ("card", "block") else []
+        found = [self.thumbnails.find(name) for name in names]
+        known = tuple(one for one in found if one is not None)
+        return known if len(known) == len(found) else ()
+
+    def _histogram(self, p: QPainter, found: Sketch, box: QRectF) -> None:
         draw_bars(p, box, found.after.tolist(), self.t.compressed)
         draw_outline(p, box, found.before.tolist(), self.t.float_, 1)
         p.drawLine(box.bottomLeft(), box.bottomRight())
 
-    def _importance(self, p: QPainter, found: Thumbnail, box: QRectF) -> None:
+    def _importance(self, p: QPainter, found: Sketch, box: QRectF) -> None:
         """One bar a channel in file order, at most one for each pixel; dead channels are gaps on a base line."""
         bars = min(len(found.importance), int(box.width()))
         if bars < 1:

@@ -4,14 +4,66 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QSpinBox, QWidget
+from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QSlider,
+    QSpinBox,
+    QStyle,
+    QStyleOptionSlider,
+    QWidget,
+)
 
 from studio.core.settings import Declared
-from studio.desktop import fonts
+from studio.desktop import fonts, theme
+from studio.desktop.network.setting_text import shows_percent
 
 POSITIONS = 200
 """Positions of a slider over a continuous setting without a step."""
+
+
+class MeasuredSlider(QSlider):
+    """Slider with a dashed handle where it stood when the plan was last measured."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self._measured: int | None = None
+
+    @property
+    def measured(self) -> int | None:
+        """Position that was measured last, where the slider has left it."""
+        return self._measured if self._measured != self.value() else None
+
+    def show_measured(self, position: int | None) -> None:
+        """Mark a position; None for nothing measured."""
+        if position != self._measured:
+            self._measured = position
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self.measured is None:
+            return
+        t, p = theme.tokens(), QPainter(self)
+        p.setRenderHint(QPainter.RenderHint.Antialiasing)
+        p.setPen(QPen(QColor(t.ctl), 1.2, Qt.PenStyle.DashLine))
+        p.drawRoundedRect(self._handle(self.measured), 3, 3)
+        p.setPen(QPen(QColor(t.accent), 2))
+        p.drawRoundedRect(self._handle(self.value()), 3, 3)
+        p.end()
+
+    def _handle(self, position: int) -> QRectF:
+        option = QStyleOptionSlider()
+        self.initStyleOption(option)
+        option.sliderPosition = option.sliderValue = position
+        part = QStyle.SubControl.SC_SliderHandle
+        found = self.style().subControlRect(QStyle.ComplexControl.CC_Slider, option, part, self)
+        return QRectF(found).adjusted(1, 1, -1, -1)
 
 
 class SettingSlider(QWidget):
@@ -24,12 +76,12 @@ class SettingSlider(QWidget):
         self._declared = declared
         low, high = float(declared.low or 0), float(declared.high if declared.high is not None else 1)
         self._low, self._step = low, float(declared.step or (1 if declared.kind == "int" else (high - low) / POSITIONS))
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = MeasuredSlider()
         self.slider.setRange(0, round((high - low) / self._step))
         self.slider.setAccessibleName(declared.title)
         self.slider.setToolTip(declared.help)
         self.box = QSpinBox() if declared.kind == "int" else QDoubleSpinBox()
-        self._percent = declared.kind == "float" and high <= 1 and declared.step is not None
+        self._percent = shows_percent(declared)
         self._typed_before: float = 0.0
         self._fill_box(low, high)
         layout = QHBoxLayout(self)
@@ -72,10 +124,17 @@ class SettingSlider(QWidget):
         """Show a value without telling anyone."""
         for widget in (self.slider, self.box):
             widget.blockSignals(True)
-        self.slider.setValue(round((float(value) - self._low) / self._step))
+        self.slider.setValue(self._position(value))
         self._show(value)
         for widget in (self.slider, self.box):
             widget.blockSignals(False)
+
+    def show_measured(self, value: float | None) -> None:
+        """Mark the value that was measured last; None for nothing measured."""
+        self.slider.show_measured(None if value is None else self._position(value))
+
+    def _position(self, value: float) -> int:
+        return round((float(value) - self._low) / self._step)
 
     def _show(self, value: float) -> None:
         shown = 100 * value if self._percent else value

@@ -32,10 +32,12 @@ from studio.desktop.network.heat_map import HeatMap
 from studio.desktop.network.inspector import Inspector
 from studio.desktop.network.layer_table import LayerTable
 from studio.desktop.network.minimap import Minimap
+from studio.desktop.network.skipped import NOTHING, SkippedPanel, counted
 from studio.desktop.network.tradeoff import TradeoffPlot
 from studio.session.events import Effect, Measured
 
 if TYPE_CHECKING:
+    from studio.engine.resolve import Skipped
     from studio.session import Session
 
 GATHER_MS = 60
@@ -58,14 +60,13 @@ class NetworkTab(QWidget):
         self.blame = BlamePanel()
         self.heat = HeatMap()
         self.changes = ChangesPanel()
+        self.skipped = SkippedPanel()
         self.tradeoff = TradeoffPlot()
         self.furthest = Furthest(self)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Find layer (Ctrl+F)")
         self.search.setAccessibleName("Find layer")
         self.search.setClearButtonEnabled(True)
-        self.caption = QLabel()
-        self.caption.setObjectName("secondary")
         self._fresh: set[str] = set()
         self._compact = self._divided = False
         self._gather = QTimer(self, interval=GATHER_MS, singleShot=True)
@@ -99,6 +100,7 @@ class NetworkTab(QWidget):
         lists.addTab(self.blame, "Blame")
         lists.addTab(self.heat, "Heat map")
         lists.addTab(self.changes, "Changes")
+        lists.addTab(self.skipped, "Skipped")
         corner = QWidget()
         corner_row = QHBoxLayout(corner)
         corner_row.setContentsMargins(0, 2, 10, 2)
@@ -152,9 +154,11 @@ class NetworkTab(QWidget):
         self.inspector.failed.connect(self.failed)
         self.inspector.furthest.connect(self.furthest.ask)
         self.furthest.failed.connect(self.failed)
-        self.blame.picked.connect(lambda name: self.graph.select([name], name))
+        for panel in (self.blame, self.heat, self.skipped):
+            panel.picked.connect(lambda name: self.graph.select([name], name))
         self.blame.cured.connect(self._cure)
-        self.heat.picked.connect(lambda name: self.graph.select([name], name))
+        self.skipped.found.connect(self._show_skipped)
+        self.inspector.skipped_asked.connect(lambda: self.lists.setCurrentWidget(self.skipped))
         self.heat.asked.connect(self.blame.measure)
         self.tradeoff.picked.connect(self._back_to)
         self.search.textChanged.connect(self._search)
@@ -178,7 +182,8 @@ class NetworkTab(QWidget):
         self.graph.set_session(session)
         self.inspector.set_session(session, self.graph.thumbnails)
         self.table.set_rows([plain_row(layer) for layer in session.graph.weighted] if session else [])
-        for panel in (self.blame, self.heat, self.changes):
+        self._show_skipped(())
+        for panel in (self.blame, self.heat, self.changes, self.skipped):
             panel.set_session(session)
         self.furthest.set_session(session)
         self.tradeoff.set_session(session)
@@ -199,11 +204,13 @@ class NetworkTab(QWidget):
         model.take_plan(self.session.plan)
         self.graph.thumbnails.refresh(changed_layers(self.session, old, new), first=model.current)
         self.graph.viewport().update()
+        self.skipped.follow()
         self.inspector.plan_changed(old, new)
         self.tradeoff.refresh()
 
     def cost_changed(self, plan: Plan, cost: Cost) -> None:
         """Show exact bytes of all layers."""
+        self.inspector.show_since()
         if self.graph.model is not None:
             self.graph.model.bytes = dict(cost.layer_bytes)
             self.graph.viewport().update()
@@ -211,14 +218,18 @@ class NetworkTab(QWidget):
     def estimate_changed(self, result: Result) -> None:
         """Show where the plan is expected to be."""
         self.tradeoff.set_estimate(result)
+        self.inspector.estimate_changed(result)
 
     def result_changed(self, result: Result) -> None:
         """Show a measured result."""
         if self.session is not None and self.graph.model is not None and result.plan_key == self.session.plan.key:
-            self.graph.model.measured(self.session.plan)
-            self.graph.viewport().update()
             if result.complete:
+                self.graph.model.measured(self.session.plan)
+                self.graph.viewport().update()
+                self.inspector.measured(self.session.plan)
                 self.changes.refresh()
+            else:
+                self.inspector.show_since()
         self.tradeoff.refresh()
 
     def blame_changed(self) -> None:
@@ -278,6 +289,12 @@ class NetworkTab(QWidget):
         found = [self.graph.thumbnails.find(name) for name in names]
         self.table.update_rows([thumbnail.row for thumbnail in found if thumbnail is not None])
         self.table.layers.update_points(lambda name: points_lost(session, name))
+
+    def _show_skipped(self, steps: tuple[Skipped, ...]) -> None:
+        self.inspector.show_skipped(steps)
+        count = f" {len(steps)}" if steps else ""
+        self.lists.setTabText(self.lists.indexOf(self.skipped), f"Skipped{count}")
+        self.lists.setTabToolTip(self.lists.indexOf(self.skipped), counted(steps) or NOTHING)
 
     def _cure(self, layer: str, step: Step) -> None:
         if self.session is not None:

@@ -23,7 +23,12 @@ from studio.core.plan import Step
 from studio.core.settings import declared, strength_of
 from studio.desktop import fonts, icons, theme
 from studio.desktop.network.setting_control import SettingField, SettingSlider, control
+from studio.desktop.network.since import Since
+from studio.desktop.network.since_line import SinceLine
 from studio.session.events import Effect
+
+SKIPPED = "Skipped"
+"""Said of a step that the plan has for a layer and the layer does not take."""
 
 
 class TechniqueCard(QFrame):
@@ -45,6 +50,8 @@ class TechniqueCard(QFrame):
         self.setToolTip(self.found.help)
         self._step = Step(technique)
         self._on = False
+        self._reason = ""  # why the layer cannot take the technique at all
+        self._left_out = False
         self._effect: Effect | None = None
         self._shown: object = None
         self.check = QCheckBox(self.found.title)
@@ -52,6 +59,12 @@ class TechniqueCard(QFrame):
         self.check.toggled.connect(self._switched)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
+        self.skipped = QLabel()
+        self.skipped.setObjectName("secondary")
+        self.skipped.setWordWrap(True)
+        self.skipped.setContentsMargins(22, 0, 4, 2)
+        self.skipped.hide()
+        self.since = SinceLine()
         self.effect = QLabel()
         self.effect.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.more = QToolButton()
@@ -128,6 +141,8 @@ class TechniqueCard(QFrame):
         layout.setSpacing(4)
         layout.addLayout(top)
         layout.addWidget(self.details)
+        layout.addWidget(self.since)
+        layout.addWidget(self.skipped)
         layout.addWidget(self.note)
 
     @property
@@ -143,6 +158,26 @@ class TechniqueCard(QFrame):
         self.action.setToolTip(tip)
         self.action.setVisible(bool(action))
         self.note.setVisible(bool(text or action))
+
+    def show_skipped(self, reason: str) -> None:
+        """Say why a step that the plan has for this layer is not taken; nothing for an empty text."""
+        text = f"{SKIPPED}: {reason}" if reason else ""
+        self.reason.setText((text or self._reason) if self._reason else "")
+        self.skipped.setText(text)
+        self.skipped.setVisible(bool(text) and not self._reason)
+        self._left_out = bool(reason)
+        self.show_effect(self._effect)
+
+    def show_since(self, measured: Step | None, since: Since | None) -> None:
+        """Mark the step that was measured last (None: there was none), and show what changed since; None: nothing."""
+        main = strength_of(self.found.settings)
+        if main is not None:
+            mine = measured is not None and measured.technique == self.technique and since is not None
+            slider = self.controls[main.name]
+            assert isinstance(slider, SettingSlider)
+            slider.show_measured(getattr(measured.values, main.name) if mine and measured is not None else None)
+        self.since.show_since(since)
+        self.since.setVisible(since is not None and self.more.isChecked())
 
     def change(self, name: str, value: Any, final: bool) -> None:
         """Set one setting as its control would."""
@@ -167,7 +202,8 @@ class TechniqueCard(QFrame):
         self.check.setEnabled(reason is None)
         instead = f"\nTakes the place of {replaces.found.title}." if replaces is not None else ""
         self.check.setToolTip(reason or self.found.help + instead)
-        self.reason.setText(reason or "")
+        self._reason = reason or ""
+        self.reason.setText(self._reason)
         self.reason.setVisible(reason is not None)
         self.effect.setVisible(reason is None)
         inactive = self.found.inactive(values)
@@ -187,7 +223,7 @@ class TechniqueCard(QFrame):
         """Show what the step changes for the whole model; None while it is not known."""
         self._effect = effect
         if effect is None or not self._on:
-            off = f'<span style="color:{theme.tokens().text2}">off</span>'
+            off = f'<span style="color:{theme.tokens().text2}">{"skipped" if self._left_out else "off"}</span>'
             self.effect.setText(off if not self._on and not self.reason.text() else "")
             self.effect.setToolTip("")
             return
@@ -199,7 +235,9 @@ class TechniqueCard(QFrame):
 
     def _unfold(self, on: bool) -> None:
         self.details.setVisible(on)
+        self.since.setVisible(on and bool(self.since.text))
         self.more.setIcon(icons.icon("down" if on else "right"))
+        self.update()
 
     def _switched(self, on: bool) -> None:
         self._shown = None
@@ -214,8 +252,9 @@ class TechniqueCard(QFrame):
         t, p = theme.tokens(), QPainter(self)
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5)
-        p.setPen(QPen(QColor(t.line), 1))
-        p.setBrush(QColor(t.panel))
+        is_open = self.more.isChecked()
+        p.setPen(QPen(QColor(t.soft_line if is_open else t.line), 1))
+        p.setBrush(QColor(t.soft if is_open else t.panel))
         p.drawRoundedRect(box, 4, 4)
         if self._on:
             p.fillRect(QRectF(1, 3, 4, self.height() - 6), QColor(t.technique(self.technique)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,13 +27,19 @@ CRITERION = "l2"
 
 
 @dataclass(frozen=True, eq=False)
-class Thumbnail:
-    """What is drawn of one layer. Counts of a card are scaled to a maximum of 1."""
+class Sketch:
+    """What a card shows. Counts are scaled to a maximum of 1."""
 
     before: np.ndarray  # (BINS,)
     after: np.ndarray  # (BINS,) of the weights as the plan stores them
     importance: np.ndarray  # (channels,) in the order of the file, 0..1
     dead: np.ndarray  # (channels,) True where the plan cuts the channel or leaves no weight
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnail(Sketch):
+    """What is drawn of one layer, the inspector's charts too."""
+
     counts_before: np.ndarray  # (BINS * DETAIL,) for the inspector
     counts_after: np.ndarray
     edges: np.ndarray  # (BINS * DETAIL + 1,)
@@ -103,14 +109,31 @@ def make(session: Session, name: str) -> Thumbnail:
     view = session.layer(name)
     before, edges = view.histogram(BINS * DETAIL)
     after, _ = view.histogram(BINS * DETAIL, compressed=True)
-    small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
     scores = view.importance(CRITERION)
-    peak = float(small.max()) or 1.0
     scaled = scores / (float(scores.max()) or 1.0)
     return Thumbnail(
-        small / peak, np.minimum(small_after / peak, 1.0), scaled, silent_channels(view), before, after, edges,
-        view.levels, row_of(session, name), factors(view),
+        *_small(before, after), scaled, silent_channels(view), before, after, edges, view.levels,
+        row_of(session, name), factors(view),
     )  # fmt: skip
+
+
+def _small(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (BINS * DETAIL,) as a card shows them, (BINS,): the highest bar in float is 1, higher ones are cut off."""
+    small, small_after = (counts.reshape(BINS, DETAIL).sum(1) for counts in (before, after))
+    peak = float(small.max()) or 1.0
+    return small / peak, np.minimum(small_after / peak, 1.0)
+
+
+def together(layers: Sequence[Thumbnail]) -> Sketch:
+    """All weights of several layers on the axis of the widest, and their channels one layer after the other."""
+    widest = max((one.edges for one in layers), key=lambda edges: float(edges[-1]))
+    counts = np.zeros((2, len(widest) - 1))
+    for one in layers:
+        middles = (one.edges[:-1] + one.edges[1:]) / 2
+        for total, own in zip(counts, (one.counts_before, one.counts_after), strict=True):
+            total += np.histogram(middles, widest, weights=own)[0]
+    importance = np.concatenate([one.importance for one in layers])
+    return Sketch(*_small(*counts), importance, np.concatenate([one.dead for one in layers]))
 
 
 def factors(view: LayerView) -> tuple[str, ...]:
