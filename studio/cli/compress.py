@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.cli import _common as common
-from studio.cli import _jobs
+from studio.cli import _furthest, _jobs
 from studio.core.errors import DataError, PlanError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="SPEC",
         help="a step on top: 'LAYER:technique(key=value,..)', globs allowed, 'LAYER:float'",
     )  # fmt: skip
+    _furthest.arguments(parser)
     _jobs.arguments(parser)
     parser.add_argument("--calibration-samples", type=int, metavar="N", help="samples for ranges (default 300)")
     parser.add_argument("--attention", metavar="SPEC", help="selector in front: 'edge_density(stride=2)'")
@@ -59,8 +60,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 when every file passed, 1 when one does not agree with the preview."""
-    if not (args.plan or args.preset or args.set):
-        raise PlanError("there is nothing to apply.", remedy="Give --plan FILE, --preset NAME or --set SPEC.")
+    if not (args.plan or args.preset or args.set or args.furthest):
+        remedy = "Give --plan FILE, --preset NAME, --set SPEC or --furthest SPEC."
+        raise PlanError("there is nothing to apply.", remedy=remedy)
+    furthest = [_furthest.parse(text) for text in args.furthest]
     from studio.core.plan import Plan
 
     began = time.monotonic()
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
             plan, dropped = _plan(args, start, session)
             session.set_plan(plan, "command line")
             session.cancel()
+            cuts = _furthest.cut(session, furthest, progress)
             _jobs.train(session, args, progress)
             session.cancel()
             formats = tuple(name.strip() for name in args.format.split(",") if name.strip())
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             session.close()
     answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration", "jobs")}
     answer |= {"plan": str(Path(args.out).resolve() / "plan.json"), "seconds": time.monotonic() - began}
-    answer |= {"skipped": found["skipped"] + dropped, "float_layers": found["float_layers"]}
+    answer |= {"furthest": cuts, "skipped": found["skipped"] + dropped, "float_layers": found["float_layers"]}
     if args.json:
         common.print_json(answer)
     else:
@@ -233,6 +237,8 @@ def print_results(found: dict[str, Any]) -> None:
         sys.stdout.write(f"mixed, not full-integer: float layers are {', '.join(found['float_layers'])}\n")
     for skip in found.get("skipped", []):
         sys.stdout.write(f"left out: {skip['layer']}: {skip['technique']}: {skip['reason']}\n")
+    for row in found.get("furthest", []):
+        sys.stdout.write(f"{_furthest.sentence(row)}\n")
     for job in found["jobs"]:
         sys.stdout.write(f"trained: {job['job']}, {job['seconds']:,.0f} s\n")
     if found["calibration"]["same_as_evaluation"]:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 from studio.core.plan import Plan, Step
 from studio.desktop.job import Job
 from studio.session.events import Notice, Progress
+from studio.session.layer_parts import cut_groups
 
 if TYPE_CHECKING:
     from studio.engine.furthest_cut import FurthestCut
@@ -60,9 +61,8 @@ class Furthest(QObject):
         session = self._session
         if session is None:
             return
-        own = [session.graph.layer(name) for name in layers]
-        groups = list(dict.fromkeys(str(n.group) for n in own if n.group is not None and n.uncut is None))
-        plan, self._plan, self._layers = session.plan, session.plan, tuple(groups)
+        groups = cut_groups(map(session.graph.layer, layers))
+        plan, self._plan, self._layers = session.plan, session.plan, groups
         self.progressed.emit(Progress("Looking for the furthest cut", 0, 0, ""))
         self.job.start(
             lambda report, stop: furthest_cut(session.engine, plan, groups, drop, step=step, stop=stop, progress=report)
