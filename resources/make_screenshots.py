@@ -232,24 +232,66 @@ def export(studio: Studio) -> None:
 
 
 def train(studio: Studio) -> None:
-    """A short job on the demo's calibration crops, ended."""
+    """What would be trained, a recipe, a short job and what it did, and a student with and without teacher."""
     from studio.core import paths
-    from studio.core.plan import Plan, Step
+    from studio.core.plan import JobSpec, Plan, Step
     from studio.session.autosave import Opened
 
     window, folder = studio.window, paths.resource("demo")
     before, few = window.session, str(folder / "crops_calibration.npz")
     opened = Opened(str(folder / "parts.onnx"), str(folder / "crops_test.npz"), calibration=few, train=few)
-    window.open_model(opened, Plan(defaults=(Step("prune_weights", amount=0.5), Step("quantize"))))
+    jobs = (JobSpec("retrain", {"epochs": 4}), JobSpec("quantization_aware", {"epochs": 4}))
+    steps = (Step("prune_weights", amount=0.5), Step("quantize", weight_bits=3))
+    window.open_model(opened, Plan(defaults=steps, jobs=jobs))
     studio.wait(lambda: window.session is not before, "the demo with training data")
     studio.measured()
     window.tabs.setCurrentIndex(2)
-    studio.wait(window.train.start.isEnabled, "a job that can start")
-    window.train.start.click()
-    studio.wait(window.train.apply.isVisible, "the end of the job")
+    for row, name in ((0, "train-before"), (2, "train-recipe")):
+        window.train.setup.recipe.list.setCurrentRow(row)
+        studio.wait(lambda: "about" in window.train.setup.time.text(), "the time that it takes")
+        studio.themes(name)
+    _run_job(studio)
     studio.themes("train")
-    window.train.process.discard()
+    window.resize(*SMALL)
+    studio.themes("train-1280")
+    window.resize(*SIZE)
+    window.train.run.apply.click()
+    studio.wait(lambda: window.session.plan.state is not None, "the result in use")
+    studio.measured()
     window.tabs.setCurrentIndex(0)
+    studio.themes("train-arrow")
+    window.undo()
+    window.tabs.setCurrentIndex(2)
+    _distill(studio)
+    window.tabs.setCurrentIndex(0)
+
+
+def _run_job(studio: Studio) -> None:
+    """Start what is chosen and wait for its end."""
+    tab = studio.window.train
+    studio.wait(tab.setup.start.isEnabled, "a job that can start")
+    tab.setup.start.click()
+    studio.wait(tab.run.apply.isVisible, "the end of the job")
+    studio.rest()
+
+
+def _distill(studio: Studio) -> None:
+    """A student with and without teacher, and a teacher that does not fit."""
+    from studio.core.plan import JobSpec
+
+    tab = studio.window.train
+    setup = tab.setup
+    setup.recipe.list.setCurrentRow(0)
+    setup.recipe.set_alone(JobSpec("distill", {"epochs": 8}))
+    setup.recipe.list.setCurrentRow(1)
+    setup.recipe.list.setCurrentRow(0)
+    _run_job(studio)
+    studio.wait(tab.run.verdict.text, "whether the teacher helped")
+    studio.themes("train-distill")
+    setup.set_value("teacher", "/models/teacher.onnx")
+    studio.wait(lambda: "teacher.onnx" in setup.facts.text(), "a refusal")
+    studio.themes("train-refused")
+    tab.process.discard()
 
 
 def notice(studio: Studio) -> None:

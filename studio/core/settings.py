@@ -39,27 +39,31 @@ def setting(
     unit: str = "",
     strength: Literal["up", "down"] | None = None,
     choices: Sequence[str] = (),
+    file: bool = False,
 ) -> Any:
     """Declare one setting.
 
     `strength` marks the one axis along which the technique gets stronger ("up": larger values
     compress more, "down": smaller ones do); the slider of the technique's card is this setting.
-    `choices` makes a choice of a `str` whose values are only known from a registry.
+    `choices` makes a choice of a `str` whose values are only known from a registry; `file` marks a `str`
+    that names a file.
     """
     extra: Any = {"unit": unit, "step": step, "strength": strength}
     if choices:
         extra["enum"] = list(choices)
+    if file:
+        extra["format"] = "path"
     return Field(default, title=title or None, description=help, ge=low, le=high, json_schema_extra=extra)
 
 
 @dataclass(frozen=True)
 class Declared:
-    """One declared setting as a control needs it. `kind` is int, float, bool, choice or text."""
+    """One declared setting as a control needs it. `kind` is int, float, bool, choice, text or file."""
 
     name: str
     title: str
     help: str
-    kind: Literal["int", "float", "bool", "choice", "text"]
+    kind: Literal["int", "float", "bool", "choice", "text", "file"]
     default: Any
     low: float | None
     high: float | None
@@ -95,7 +99,7 @@ def _declared(name: str, field: Any) -> Declared:
     extra = _extra(field)
     low = next((m.ge for m in field.metadata if hasattr(m, "ge")), None)
     high = next((m.le for m in field.metadata if hasattr(m, "le")), None)
-    kind, choices = _kind(field.annotation, extra.get("enum"))
+    kind, choices = _kind(field.annotation, extra.get("enum"), "format" in extra)
     title = field.title or name.replace("_", " ").capitalize()
     return Declared(
         name, title, field.description or "", kind, field.default, low, high,
@@ -108,10 +112,12 @@ def _extra(field: Any) -> dict[str, Any]:
 
 
 def _kind(
-    annotation: Any, choices: list[str] | None
-) -> tuple[Literal["int", "float", "bool", "choice", "text"], tuple[Any, ...]]:
+    annotation: Any, choices: list[str] | None, file: bool
+) -> tuple[Literal["int", "float", "bool", "choice", "text", "file"], tuple[Any, ...]]:
     if choices:
         return "choice", tuple(choices)
+    if file:
+        return "file", ()
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
     if typing.get_origin(annotation) is Literal:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -197,15 +198,17 @@ def _machine(recipe: Recipe) -> int:
     raise StudioError(f"this machine trains already: {running}.", where="jobs", remedy=remedy)
 
 
-def spawn(folder: JobFolder, recipe: Recipe, locks: list[int]) -> subprocess.Popen[bytes]:
-    """Start a worker that inherits the locks and outlives this process and its terminal."""
+def spawn(
+    folder: JobFolder, recipe: Recipe, locks: list[int], worker: Sequence[str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a worker that inherits the locks and outlives this process and its terminal; `worker`: another module."""
     threads = str(recipe.threads)
     path = os.pathsep.join(p for p in (_PACKAGE, os.environ.get("PYTHONPATH")) if p)
     own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0", "PYTHONPATH": path}
     safe = () if recipe.opened.factory else ("-P",)  # only code of the user's own is looked for in the current folder
     with (folder.path / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, *safe, *WORKER, str(folder.path)], env={**os.environ, **own}, pass_fds=locks,
+            [sys.executable, *safe, *(worker or WORKER), str(folder.path)], env={**os.environ, **own}, pass_fds=locks,
             cwd=recipe.folder if Path(recipe.folder).is_dir() else None,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip

@@ -20,7 +20,7 @@ class DistillSettings(TrainingSettings):
     teacher: str = setting(
         "", "File of the network to learn from; empty: the original network. A student of your own: open its file "
         "as the model and give the original here.",
-        title="Teacher",
+        title="Teacher", file=True,
     )  # fmt: skip
     width: float = setting(
         1.0, "Share of the channels that the student keeps in every group; 1: as the plan has it. A narrower copy "

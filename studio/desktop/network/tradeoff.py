@@ -1,4 +1,4 @@
-"""Accuracy over flash with history: click a dot to go back to its plan."""
+"""Accuracy over flash with history: click a dot to go back to its plan; an arrow is what a training did."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QLineF, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QToolTip, QWidget
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 40, 36
 NEAR = 9.0
 """Pixels around a dot that count as on it."""
+GAP, HEAD = 8.0, 8.0
+"""Pixels between a dot's middle and the arrow, and of the arrow's head."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Dot:
     x: float  # bytes
     y: float  # metric, 0..1
     kind: str  # float, past, now, estimate
+    key: str = ""  # of its plan
 
 
 class TradeoffPlot(QWidget):
@@ -54,6 +57,7 @@ class TradeoffPlot(QWidget):
         self.limit: float | None = None  # bytes of flash
         self.least: float | None = None  # metric, 0..1
         self._dots: list[Dot] = []
+        self.arrows: list[tuple[Dot, Dot]] = []  # before and after a training
 
     def set_session(self, session: Session | None) -> None:
         """Show the history of another session."""
@@ -77,6 +81,8 @@ class TradeoffPlot(QWidget):
     def refresh(self) -> None:
         """Take the session's history again."""
         self._dots = self._collect()
+        self.arrows = self._trainings()
+        self.setAccessibleDescription("; ".join(_change(*arrow) for arrow in self.arrows))
         self.update()
 
     def _collect(self) -> list[Dot]:
@@ -87,18 +93,26 @@ class TradeoffPlot(QWidget):
         known = self._session.float_result
         size = float_cost(self._session)
         if known is not None and known.value is not None and size is not None:
-            dots.append(Dot(None, size.flash_bytes, known.value, "float"))
+            dots.append(Dot(None, size.flash_bytes, known.value, "float", known.plan_key))
         for key, measured in self._session.measured.items():
             value = measured.result.value
             if value is not None and not (known is not None and key == known.plan_key):
                 flash = measured.result.cost.flash_bytes
-                dots.append(Dot(measured, flash, value, "now" if key == now else "past"))
+                dots.append(Dot(measured, flash, value, "now" if key == now else "past", key))
         guess = self._estimate
         if guess is not None and guess.plan_key == now and guess.plan_key not in self._session.measured:
             value = expected(self._session, guess)
             if value is not None:
                 dots.append(Dot(None, guess.cost.flash_bytes, value, "estimate"))
         return dots
+
+    def _trainings(self) -> list[tuple[Dot, Dot]]:
+        """Dots before and after each training whose result was used, as far as both were measured."""
+        if self._session is None:
+            return []
+        by_key = {dot.key: dot for dot in self._dots if dot.key}
+        taken = self._session.jobs.taken.items()
+        return [(by_key[b], by_key[a]) for a, b in taken if a in by_key and b in by_key and a != b]
 
     # -- scales -----------------------------------------------------------------------------------
 
@@ -135,6 +149,8 @@ class TradeoffPlot(QWidget):
             return
         self._axes(p, t)
         self._pareto(p, t)
+        for before, after in self.arrows:
+            self._arrow(p, t, self._at(before), self._at(after))
         for dot in sorted(self._dots, key=lambda d: ("past", "float", "estimate", "now").index(d.kind)):
             self._dot(p, t, dot)
         p.end()
@@ -183,7 +199,7 @@ class TradeoffPlot(QWidget):
         p.drawText(QRectF(12, 8, 200, 20), Qt.AlignmentFlag.AlignVCenter, "Accuracy over flash")
         left = 12 + p.fontMetrics().horizontalAdvance("Accuracy over flash") + 10
         p.setFont(fonts.small())
-        x, names = whole.right() - RIGHT, ["Pareto", "estimate", "now"]
+        x, names = whole.right() - RIGHT, ["Pareto", "estimate", *(["training"] if self.arrows else []), "now"]
         while names and x - sum(p.fontMetrics().horizontalAdvance(name) + 34 for name in names) < left - 14:
             del names[0]
         for name in names:
@@ -198,6 +214,9 @@ class TradeoffPlot(QWidget):
             p.setPen(QPen(QColor(t.ok), 1.6))
             p.drawLine(at - QPointF(8, 0), at + QPointF(6, 0))
             return
+        if name == "training":
+            self._arrow(p, t, at - QPointF(8 + GAP, 0), at + QPointF(7 + GAP, 0))
+            return
         p.setPen(QPen(QColor(t.compressed), 2.2))
         p.setBrush(QColor(t.compressed if name == "now" else t.panel))
         p.drawEllipse(at, 5, 5)
@@ -210,6 +229,19 @@ class TradeoffPlot(QWidget):
                 line.append(self._at(dot))
         p.setPen(QPen(QColor(t.ok), 1.6))
         p.drawPolyline(line)
+
+    def _arrow(self, p: QPainter, t: theme.Tokens, start: QPointF, end: QPointF) -> None:
+        """From beside one dot to beside another; nothing where they lie too near to tell."""
+        way = QLineF(start, end)
+        if way.length() < 2 * GAP + HEAD / 2:
+            return
+        step = (end - start) / way.length()
+        tip, side = end - step * GAP, QPointF(-step.y(), step.x()) * HEAD / 2
+        p.setPen(QPen(QColor(t.lane1), 2))
+        p.drawLine(start + step * GAP, tip - step * HEAD / 2)
+        p.setBrush(QColor(t.lane1))
+        p.setPen(Qt.PenStyle.NoPen)
+        p.drawPolygon(QPolygonF([tip, tip - step * HEAD + side, tip - step * HEAD - side]))
 
     def _dot(self, p: QPainter, t: theme.Tokens, dot: Dot) -> None:
         at = self._at(dot)
@@ -250,7 +282,8 @@ class TradeoffPlot(QWidget):
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
             dot = self._under(canvas.at(QPointF(event.pos())))
             if dot is not None:
-                QToolTip.showText(event.globalPos(), _tip(dot), self)
+                changes = [_change(*arrow) for arrow in self.arrows if arrow[1] is dot]
+                QToolTip.showText(event.globalPos(), "\n".join([_tip(dot), *changes]), self)
             return True
         return super().event(event)
 
@@ -261,6 +294,12 @@ def _tip(dot: Dot) -> str:
         return f"float model: {size}" if dot.kind == "float" else f"estimate: {size}"
     samples = dot.measured.result.samples
     return f"{dot.measured.label}\n{size} on {samples:,} samples\nClick to go back to this plan"
+
+
+def _change(before: Dot, after: Dot) -> str:
+    """What a training did."""
+    sizes = f"{before.x / 1024:,.1f} to {after.x / 1024:,.1f} KiB"
+    return f"Training: {100 * before.y:.2f} to {100 * after.y:.2f} % ({100 * (after.y - before.y):+.2f} pt), {sizes}"
 
 
 def _ticks(low: float, high: float) -> Sequence[float]:

@@ -2,84 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import canvas, fonts, theme
+from studio.desktop.train.course import WITHOUT, Course
 
-LEFT, RIGHT, TOP, BOTTOM = 54, 58, 34, 28
-Curves = Mapping[str, Mapping[int, float]]
-"""Value by step, by the curve's name."""
+LEFT, RIGHT, BOTTOM, ROW = 54, 62, 34, 22
+SAMPLE = 30
+"""Pixels of a piece of line in the legend."""
 HINT = "Start a job: its curves appear here."
+RIGHT_MIDDLE = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+LEFT_MIDDLE = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One curve in the legend, at its place."""
+
+    name: str
+    text: str
+    x: float
+    row: int
 
 
 class CurvePlot(QWidget):
-    """One line a curve; names that hold "loss" share the left axis, all others are shares in percent."""
+    """One line a curve; names that hold "loss" share the left axis, all others are shares in percent.
+
+    A run without teacher has a colour of its own; losses are solid, shares dashed with a dot an epoch.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("curves")
         self.setAccessibleName("Curves of the training")
-        self._curves: Curves = {}
+        self._course = Course()
 
-    def show_curves(self, curves: Curves) -> None:
+    def show_course(self, course: Course) -> None:
         """Show the curves as far as they are known."""
-        self._curves = curves
-        last = ", ".join(f"{name} {list(points.values())[-1]:.4g}" for name, points in curves.items() if points)
-        self.setAccessibleDescription(last)
+        self._course = course
+        texts = [self._text(name, points) for name, points in course.curves.items() if points]
+        self.setAccessibleDescription(", ".join(texts))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         t, p, whole = theme.tokens(), canvas.painter(self), canvas.area(self)
         p.fillRect(whole, QColor(t.panel))
         p.setFont(fonts.small())
-        box = QRectF(LEFT, TOP, whole.width() - LEFT - RIGHT, whole.height() - TOP - BOTTOM)
-        if not any(self._curves.values()):
+        if not self._course.curves:
             p.setPen(QColor(t.text2))
             p.drawText(whole, Qt.AlignmentFlag.AlignCenter, HINT)
             p.end()
             return
-        last = max(step for points in self._curves.values() for step in points) or 1
+        legend = self._legend(p, whole.width())
+        top = ROW * (2 + legend[-1].row) + 6
+        box = QRectF(LEFT, top, whole.width() - LEFT - RIGHT, whole.height() - top - BOTTOM)
+        last = max(step for points in self._course.curves.values() for step in points) or 1
         self._axes(p, t, box, last)
-        x = box.left()
-        for i, (name, points) in enumerate(self._curves.items()):
-            color = QColor((t.compressed, t.warn, t.ok, t.lane1, t.bad, t.float_)[i % 6])
-            low, high = self._range(left(name))
-            line = [
-                QPointF(box.left() + box.width() * step / last, box.bottom() - box.height() * (v - low) / (high - low))
-                for step, v in points.items()
-            ]
-            p.setPen(QPen(color, 2, Qt.PenStyle.SolidLine if left(name) else Qt.PenStyle.DashLine))
-            p.drawPolyline(QPolygonF(line))
-            p.drawLine(QPointF(x, 16), QPointF(x + 20, 16))
-            text = f"{name} {_written(name, list(points.values())[-1])}" if points else name
-            p.setPen(QColor(t.text))
-            p.drawText(QPointF(x + 26, 20), text)
-            x += 46 + p.fontMetrics().horizontalAdvance(text)
+        self._marks(p, t, box, last)
+        for name, points in self._course.curves.items():
+            self._line(p, t, box, last, name, points)
+        for entry in legend:
+            self._entry(p, t, entry)
         p.end()
 
+    # -- legend -----------------------------------------------------------------------------------
+
+    def _legend(self, p: QPainter, width: float) -> list[Entry]:
+        """Entries one behind the other, in as many rows as they need."""
+        found: list[Entry] = []
+        x, row = float(LEFT), 0
+        for name, points in self._course.curves.items():
+            text = self._text(name, points)
+            room = SAMPLE + 6 + p.fontMetrics().horizontalAdvance(text)
+            if found and x + room > width - 8:
+                x, row = float(LEFT), row + 1
+            found.append(Entry(name, text, x, row))
+            x += room + 20
+        return found
+
+    def _text(self, name: str, points: Mapping[int, float]) -> str:
+        """Name of a curve with its newest value."""
+        value = list(points.values())[-1]
+        shown = f"validation {name}" if name == WITHOUT else name
+        shown += " with teacher" if self._course.compared and not name.endswith(WITHOUT) else ""
+        return f"{shown} {value:.3g}" if left(name) else f"{shown} {100 * value:.2f} %"
+
+    def _entry(self, p: QPainter, t: theme.Tokens, entry: Entry) -> None:
+        y = ROW * entry.row + ROW / 2
+        p.setPen(_pen(t, entry.name))
+        p.drawLine(QPointF(entry.x, y), QPointF(entry.x + SAMPLE, y))
+        if not left(entry.name):
+            _dot(p, QPointF(entry.x + SAMPLE / 2, y), t, entry.name)
+        p.setPen(QColor(t.text))
+        p.drawText(QRectF(entry.x + SAMPLE + 6, y - ROW / 2, 400, ROW), LEFT_MIDDLE, entry.text)
+
+    # -- scales and lines -------------------------------------------------------------------------
+
     def _range(self, of_losses: bool) -> tuple[float, float]:
-        values = [v for name, points in self._curves.items() if left(name) == of_losses for v in points.values()]
+        curves = self._course.curves.items()
+        values = [v for name, points in curves if left(name) == of_losses for v in points.values()]
         if not values:
             return 0.0, 1.0
-        low, high = (0.0, max(values)) if of_losses else (min(values), max(values))
-        return low, high if high > low else low + 0.01
+        if of_losses:
+            return 0.0, 1.05 * max(values) or 1.0
+        room = max(0.005, 0.06 * (max(values) - min(values)))
+        return max(0.0, min(values) - room), min(1.0, max(values) + room)
+
+    def _line(
+        self, p: QPainter, t: theme.Tokens, box: QRectF, last: int, name: str, points: Mapping[int, float]
+    ) -> None:
+        low, high = self._range(left(name))
+        places = {
+            step: QPointF(
+                box.left() + box.width() * step / last, box.bottom() - box.height() * (v - low) / (high - low)
+            )
+            for step, v in sorted(points.items())
+        }
+        for part in self._parts(list(places)):
+            p.setPen(_pen(t, name))
+            p.setBrush(Qt.BrushStyle.NoBrush)
+            p.drawPolyline(QPolygonF([places[step] for step in part]))
+        if not left(name):
+            for place in places.values():
+                _dot(p, place, t, name)
+
+    def _parts(self, steps: list[int]) -> list[list[int]]:
+        """Steps of each job of a recipe: a line does not go on from one job to the next."""
+        bounds = [-1, *sorted(step for step in self._course.marks if step), max(steps)]
+        return [[step for step in steps if a < step <= b] for a, b in pairwise(bounds)]
+
+    def _marks(self, p: QPainter, t: theme.Tokens, box: QRectF, last: int) -> None:
+        """Where each job of a recipe begins."""
+        for step, title in self._course.marks.items():
+            x = box.left() + box.width() * step / last
+            p.setPen(QPen(QColor(t.ctl), 1, Qt.PenStyle.DotLine))
+            p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+            p.setPen(QColor(t.text2))
+            p.drawText(QRectF(x + 5, box.bottom() - 20, box.right() - x, 16), LEFT_MIDDLE, title)
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, last: int) -> None:
         losses, shares = self._range(True), self._range(False)
-        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        for part in (0.0, 0.5, 1.0):
+        for i in range(5):
+            part = i / 4
             y = box.bottom() - part * box.height()
             p.setPen(QPen(QColor(t.line), 1))
             p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
             p.setPen(QColor(t.text2))
-            p.drawText(QRectF(0, y - 8, LEFT - 6, 16), right, f"{losses[0] + part * (losses[1] - losses[0]):.2g}")
+            p.drawText(QRectF(0, y - 8, LEFT - 6, 16), RIGHT_MIDDLE, _mixed(losses, part, ".2f"))
             text = f"{100 * (shares[0] + part * (shares[1] - shares[0])):.1f} %"
-            p.drawText(QRectF(box.right() + 6, y - 8, RIGHT - 6, 16), Qt.AlignmentFlag.AlignVCenter, text)
-        p.drawText(QRectF(box.left(), box.bottom() + 6, box.width(), 16), right, f"step {last:,}")
+            p.drawText(QRectF(box.right() + 6, y - 8, RIGHT - 6, 16), LEFT_MIDDLE, text)
+        p.drawText(QRectF(8, box.top() - 26, 200, 16), LEFT_MIDDLE, "loss")
+        p.drawText(QRectF(box.right() + RIGHT - 208, box.top() - 26, 200, 16), RIGHT_MIDDLE, "share of samples")
+        for step in ticks(last):
+            x = box.left() + box.width() * step / last
+            p.drawLine(QPointF(x, box.bottom()), QPointF(x, box.bottom() + 4))
+            p.drawText(QRectF(x - 40, box.bottom() + 6, 80, 16), Qt.AlignmentFlag.AlignHCenter, f"{step:,}")
+        p.drawText(QRectF(box.right() - 30, box.bottom() + 6, RIGHT + 26, 16), RIGHT_MIDDLE, "step")
+
+
+def ticks(last: int) -> Sequence[int]:
+    """Round numbers of steps, at most six, from 0 to below nine tenths of `last`, behind which the unit stands."""
+    size = next(m * 10**e for e in range(10) for m in (1, 2, 5) if 6 * m * 10**e >= last)
+    return range(0, max(1, int(0.92 * last) + 1), size)
 
 
 def left(name: str) -> bool:
@@ -87,5 +177,21 @@ def left(name: str) -> bool:
     return "loss" in name
 
 
-def _written(name: str, value: float) -> str:
-    return f"{value:.3g}" if left(name) else f"{100 * value:.2f} %"
+def _mixed(ends: tuple[float, float], part: float, form: str) -> str:
+    return format(ends[0] + part * (ends[1] - ends[0]), form)
+
+
+def _color(t: theme.Tokens, name: str) -> QColor:
+    return QColor(t.warn if name.endswith(WITHOUT) else t.compressed)
+
+
+def _pen(t: theme.Tokens, name: str) -> QPen:
+    if left(name):
+        return QPen(_color(t, name), 1.6)
+    return QPen(_color(t, name), 2.2, Qt.PenStyle.DashLine)
+
+
+def _dot(p: QPainter, at: QPointF, t: theme.Tokens, name: str) -> None:
+    p.setPen(Qt.PenStyle.NoPen)
+    p.setBrush(_color(t, name))
+    p.drawEllipse(at, 3.5, 3.5)

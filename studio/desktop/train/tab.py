@@ -1,35 +1,26 @@
-"""Choose a job, see what will be trained, start it, watch it, and take its result over by a click."""
+"""Choose jobs, see what will be trained and how long, start them, watch, and take the result over by a click."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from studio.core import registry
 from studio.core.errors import StudioError
 from studio.core.jobspec import JobSpec
-from studio.core.settings import declared
 from studio.desktop import fonts
 from studio.desktop.job import Job
 from studio.desktop.latest import Latest
-from studio.desktop.network.setting_control import SettingSlider, control
-from studio.desktop.train.curves import CurvePlot
+from studio.desktop.train.run_panel import RunPanel
+from studio.desktop.train.setup import Setup
+from studio.desktop.train.timing import Timing
+from studio.session.events import Notice
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -39,16 +30,11 @@ if TYPE_CHECKING:
     from studio.session import Session
 
 QUIET_MS = 300
-"""A recipe is checked when the settings have rested so long."""
-KINDS = ("int", "float", "bool", "choice")
-STATES = {
-    "running": "Training", "paused": "Paused", "stopped": "Stopped; it goes on from its checkpoint",
-    "done": "Done: the result can be used", "cancelled": "Cancelled", "failed": "Failed",
-}  # fmt: skip
+"""Jobs are checked when the settings have rested so long."""
 
 
 class TrainTab(QWidget):
-    """One job at a time. `failed(error)` goes to the window's notices."""
+    """One job or recipe at a time. `failed(error)` goes to the window's notices."""
 
     failed = Signal(object)
 
@@ -58,77 +44,30 @@ class TrainTab(QWidget):
         self._session: Session | None = None
         self._latest: Latest | None = None
         self.process: JobProcess | None = None
-        self.curves: dict[str, dict[int, float]] = {}
-        self._values: dict[str, Any] = {}
         self._able = False
         self.work = Job(self)
         self.work.done.connect(self._worked)
         self.work.failed.connect(self._work_failed)
         self._check = QTimer(self, interval=QUIET_MS, singleShot=True)
         self._check.timeout.connect(self._ask)
-        self._build_left()
-        self._build_right()
+        self.setup, self.run = Setup(), RunPanel()
+        self.setup.changed.connect(self._changed)
+        self.setup.edited.connect(self._edit)
+        self.setup.hold_asked.connect(self._hold)
+        self.setup.start.clicked.connect(lambda _=False: self.begin())
+        self.run.connect_buttons(self._pause, self._cancel, self._apply)
+        self.timing = Timing(self.setup.time, self.setup.measure, self)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        layout.addWidget(self._left)
-        layout.addWidget(self._right, 1)
+        layout.addWidget(self.setup)
+        layout.addWidget(self.run, 1)
         self.rescale()
-        self._choose()
+        self._show_status()
 
     def rescale(self) -> None:
         """Take room for the current size of type."""
-        self._left.setFixedWidth(fonts.px(432))
-
-    def _build_left(self) -> None:
-        self._left = QWidget()
-        self._left.setObjectName("panel")
-        layout = QVBoxLayout(self._left)
-        layout.setContentsMargins(14, 12, 8, 12)
-        self.job = QComboBox()
-        self.job.setAccessibleName("Training job")
-        for name in registry.names("jobs"):
-            self.job.addItem(registry.find("jobs", name).title, name)
-        self.job.setCurrentIndex(self.job.findData("retrain"))
-        self.job.currentIndexChanged.connect(lambda _: self._choose())
-        self.help, self.facts = QLabel(), QLabel()
-        for label in (self.help, self.facts):
-            label.setWordWrap(True)
-        self.facts.setObjectName("secondary")
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.start = QPushButton("Start training")
-        self.start.setObjectName("primary")
-        self.start.clicked.connect(lambda _=False: self.begin())
-        for widget in (self.job, self.help, self.facts):
-            layout.addWidget(widget)
-        layout.addWidget(self._scroll, 1)
-        layout.addWidget(self.start)
-
-    def _build_right(self) -> None:
-        self._right = QWidget()
-        self._right.setObjectName("panel")
-        layout = QVBoxLayout(self._right)
-        layout.setContentsMargins(14, 12, 14, 12)
-        self.state, self.left, self.bar = QLabel("No job yet"), QLabel(), QProgressBar()
-        self.state.setObjectName("section")
-        self.left.setObjectName("secondary")
-        self.bar.setTextVisible(False)
-        self.plot = CurvePlot()
-        self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel")
-        self.apply = QPushButton("Use the result")
-        self.apply.setToolTip("Make the trained network the current plan, as one entry that undo takes back")
-        for button, act in ((self.pause, self._pause), (self.cancel, self._cancel), (self.apply, self._apply)):
-            button.clicked.connect(lambda _=False, act=act: act())
-        row = QHBoxLayout()
-        row.addWidget(self.state, 1)
-        for widget in (self.left, self.pause, self.cancel, self.apply):
-            row.addWidget(widget)
-        layout.addLayout(row)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.plot, 1)
-        self._show_status()
+        self.setup.setFixedWidth(fonts.px(432))
 
     # -- session ----------------------------------------------------------------------------------
 
@@ -136,21 +75,25 @@ class TrainTab(QWidget):
         """Train another network; a job that an earlier session left is shown again."""
         if self.work.busy:
             self.work.wait()
+        self.timing.set_session(session)
         if self._latest is not None:
             self._latest.close()
-        self._session, self._latest, self.process, self.curves = session, None, None, {}
-        self.plot.show_curves({})
+        self._session, self._latest, self.process = session, None, None
+        self.run.clear()
+        self._able = False
+        self.setup.say("", False)
         if session is not None:
             self._latest = Latest("train", self)
             self._latest.answered.connect(self._answered)
             self._latest.ask("left", lambda: session.jobs.unfinished())
-        self._able = False
-        self.facts.clear()
-        self._check.start()
+            self.setup.show_recipe(session.plan.jobs)
         self._show_status()
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
-        """Say again what would be trained; while the tab is hidden, when it is shown."""
+        """Show its recipe, and say again what would be trained; while the tab is hidden, when it is shown."""
+        self.timing.stop()
+        if self._session is not None and self._session.plan.jobs != self.setup.recipe.jobs:
+            self.setup.show_recipe(self._session.plan.jobs)
         if self.isVisible():
             self._check.start()
 
@@ -160,90 +103,85 @@ class TrainTab(QWidget):
 
     def progressed(self, process: JobProcess, reports: Sequence[Told]) -> None:
         """Show new points of the curves."""
-        if self.process is None or process.folder.path != self.process.folder.path:
-            return
-        for told in reports:
-            for name, value in told.report.values.items():
-                if math.isfinite(value):
-                    self.curves.setdefault(name, {})[told.report.step] = value
-        last = reports[-1].report
-        self.bar.setRange(0, last.steps)
-        self.bar.setValue(last.step)
-        left = "" if last.seconds_left is None else f" · {duration(last.seconds_left)} left"
-        self.left.setText(f"epoch {last.epoch + 1} · step {last.step:,} of {last.steps:,}{left}")
-        self.plot.show_curves(self.curves)
+        if self.process is not None and process.folder.path == self.process.folder.path:
+            self.run.progressed(reports, len(process.recipe.jobs))
 
     def finished(self, process: JobProcess) -> None:
         """Show how a job ended."""
         if self.process is not None and process.folder.path == self.process.folder.path:
             self._show_status()
+            self._ask_verdict()
+            self._check.start()
 
     # -- left: what will be trained ---------------------------------------------------------------
 
-    def _choose(self) -> None:
-        """Show the settings of the chosen job."""
-        found = registry.find("jobs", self.job.currentData())
-        self.help.setText(found.help)
-        self._values = {}
-        body = QWidget()
-        body.setObjectName("panel")
-        form = QFormLayout(body)
-        form.setContentsMargins(0, 6, 8, 6)
-        for setting in declared(found.settings):
-            if setting.kind not in KINDS or (setting.kind in ("int", "float") and setting.high is None):
-                continue
-            made = control(setting)
-            made.set_value(setting.default)
-            made.changed.connect(lambda value, _final, name=setting.name: self._set(name, value))
-            if isinstance(made, SettingSlider):
-                form.addRow(setting.title, made)
-            else:
-                form.addRow(made)
-        self._scroll.setWidget(body)
+    def _changed(self) -> None:
+        self.timing.stop()
         self._check.start()
 
-    def _set(self, name: str, value: Any) -> None:
-        self._values[name] = value
-        self._check.start()
+    def _edit(self, jobs: tuple[JobSpec, ...], label: str, gesture: object) -> None:
+        """Change the plan's recipe. A result was made by its recipe: it goes when that becomes another one."""
+        session = self._session
+        if session is None:
+            return
+        trained = session.plan.state is not None
+        session.set_plan(replace(session.plan, jobs=jobs, state=None), label, gesture)
+        if trained:
+            text = "The recipe is another one now, so its result is no longer in use; undo brings both back."
+            session.notice.emit(Notice("info", text))
+        self.setup.show_recipe(jobs)
 
-    def spec(self) -> JobSpec:
-        """Chosen job with its settings; raises PlanError."""
-        return JobSpec(self.job.currentData(), dict(self._values))
+    def _hold(self, on: bool) -> None:
+        """Give the chosen job of the recipe steps of its own: those of the plan as it is."""
+        from studio.session.training import with_steps_of
+
+        session, recipe = self._session, self.setup.recipe
+        if session is not None and recipe.row:
+            spec = recipe.spec
+            spec = with_steps_of(spec, session.plan, session.graph) if on else replace(spec, layers={}, groups={})
+            at = recipe.row - 1
+            self._edit((*recipe.jobs[:at], spec, *recipe.jobs[at + 1 :]), f"recipe: steps of {spec.job}", None)
 
     def _ask(self) -> None:
-        session, latest = self._session, self._latest
-        if session is None or latest is None:
+        session, latest, recipe = self._session, self._latest, self.setup.recipe
+        if session is None or latest is None or not self.isVisible():
             return
-        try:
-            spec = self.spec()
-        except StudioError as error:
-            self._answered("check", error)
-            return
-        latest.ask("check", lambda: describe(session, spec))
+        specs, index = recipe.to_start, max(0, recipe.row - 1)
+        latest.ask(("check", session.plan, specs), partial(_words, session, specs, index))
 
-    def _answered(self, key: str, answer: Any) -> None:
+    def _answered(self, key: Any, answer: Any) -> None:
         if key == "left":
             if answer and not isinstance(answer, StudioError):
                 self._take_up(answer[-1])
             self._check.start()
-            return
-        self._able = not isinstance(answer, StudioError)
-        self.facts.setText(answer if isinstance(answer, str) else f"{answer.what} {answer.remedy or ''}".strip())
-        self._show_status()
+        elif key == "verdict":
+            if isinstance(answer, str):
+                self.run.verdict.setText(answer)
+        elif self._session is not None and key[1:] == (self._session.plan, self.setup.recipe.to_start):
+            self._able = not isinstance(answer, StudioError)
+            self.setup.say(answer if isinstance(answer, str) else str(answer), not self._able)
+            self._show_status()
+            if self._able and not self._training:
+                self.timing.want(key[2])
 
     # -- right: the job ---------------------------------------------------------------------------
 
+    @property
+    def _training(self) -> bool:
+        return self.process is not None and self.process.status in ("running", "paused")
+
     def begin(self) -> None:
-        """Start the chosen job on the current plan."""
-        session = self._session
+        """Start the chosen job, or the recipe, on the current plan."""
+        session, specs = self._session, self.setup.recipe.to_start
         if session is not None and not self.work.busy:
-            spec = self.spec()
-            self.state.setText("Starting ...")
-            self.work.start(lambda _report, _stop: ("started", session.start_job(spec)))
+            self.timing.stop()
+            self.run.state.setText("Starting ...")
+            self.work.start(lambda _report, _stop: ("started", session.start_job(*specs)))
 
     def _take_up(self, process: JobProcess) -> None:
         """Show a job, from its first report on."""
-        self.process, self.curves = process, {}
+        self.process = process
+        self.run.clear([registry.find("jobs", spec.job).title for spec in process.recipe.jobs])
         reports = process.folder.told()[0]
         if reports:
             self.progressed(process, reports)
@@ -252,6 +190,13 @@ class TrainTab(QWidget):
             if process.folder.path not in known:
                 self._session.jobs.follow(process)
         self._show_status()
+        self._ask_verdict()
+
+    def _ask_verdict(self) -> None:
+        """What a job says of its own making, such as whether the teacher helped."""
+        process, latest = self.process, self._latest
+        if process is not None and latest is not None and process.status == "done":
+            latest.ask("verdict", lambda: process.state().about.get("verdict"))
 
     def _worked(self, answer: tuple[str, Any]) -> None:
         what, value = answer
@@ -272,7 +217,7 @@ class TrainTab(QWidget):
         process.discard()
         self.process = None
         self._show_status()
-        self.state.setText("The result is in use; undo takes it back")
+        self.run.state.setText("The result is in use; undo takes it back")
 
     def _work_failed(self, error: Exception) -> None:
         self.failed.emit(error)
@@ -285,6 +230,7 @@ class TrainTab(QWidget):
             if self.process.status == "running":
                 self.process.pause()
             else:
+                self.timing.stop()
                 self.process.resume()
                 self._take_up(self.process)
         except StudioError as error:
@@ -303,41 +249,15 @@ class TrainTab(QWidget):
 
     def _show_status(self) -> None:
         status = self.process.status if self.process is not None else None
-        if self.process is not None and status is not None:
-            outcome = self.process.folder.outcome()
-            why = f": {outcome.error['what']}" if outcome is not None and outcome.error else ""
-            self.state.setText(f"{self.process.recipe.title} · {STATES[status]}{why}")
-        elif not self.curves:
-            self.state.setText("No job yet")
-        going = status in ("running", "paused", "stopped")
-        self.pause.setText("Pause" if status == "running" else "Go on")
-        self.pause.setVisible(going)
-        self.cancel.setVisible(going)
-        self.apply.setVisible(status == "done")
-        self.bar.setVisible(going)
-        self.left.setVisible(going)
-        self.start.setEnabled(self._able and status not in ("running", "paused"))
-        self.start.setToolTip("Runs in a process of its own and goes on when the studio is closed"
-                              if self._able else self.facts.text())  # fmt: skip
+        self.run.show_status(self.process, status)
+        start = self.setup.start
+        start.setEnabled(self._able and status not in ("running", "paused"))
+        start.setToolTip("Runs in a process of its own and goes on when the studio is closed"
+                         if self._able else self.setup.facts.text())  # fmt: skip
 
 
-def describe(session: Session, spec: JobSpec) -> str:
-    """What a job would train, in a line; raises the reason why it cannot."""
-    from studio.jobs._samples import training_data
+def _words(session: Session, specs: tuple[JobSpec, ...], index: int) -> str:
+    """What a job would train; raises the reason why it cannot."""
+    from studio.session.training import outlook
 
-    session.jobs.recipe((spec,))
-    data = training_data(session.engine)
-    variant = session.engine.variant(session.plan)
-    weights = sum(layer.parameters for layer in variant.graph.weighted)
-    layers = len(variant.graph.weighted)
-    return (
-        f"{layers} layers, {weights:,} parameters · {data.count:,} samples of {data.name} · "
-        "time left is measured from the first batches"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return outlook(session, specs, index).words()

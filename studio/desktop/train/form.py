@@ -1,0 +1,121 @@
+"""Settings of one job as controls, made from their one declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QWidget,
+)
+
+from studio.core import registry
+from studio.core.settings import Declared, declared
+from studio.desktop.network.setting_control import SettingField, SettingSlider, control
+from studio.jobs._settings import TrainingSettings
+
+
+class TextField(QWidget):
+    """A text, or a file with a button that chooses one. `changed(value, True)` when it was typed or chosen."""
+
+    changed = Signal(object, bool)
+
+    def __init__(self, declared: Declared, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._title = declared.title
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        self.edit = QLineEdit()
+        self.edit.setAccessibleName(declared.title)
+        self.edit.setToolTip(declared.help)
+        self.edit.editingFinished.connect(self._edited)
+        layout.addWidget(self.edit, 1)
+        self.choose = QPushButton("File...")
+        self.choose.setAccessibleName(f"Choose a file: {declared.title}")
+        self.choose.setToolTip(declared.help)
+        self.choose.clicked.connect(lambda _=False: self._browse())
+        self.choose.setVisible(declared.kind == "file")
+        layout.addWidget(self.choose)
+        self._told = ""
+
+    def set_value(self, value: str) -> None:
+        """Show a value without telling anyone."""
+        self._told = value
+        self.edit.setText(value)
+
+    def _edited(self) -> None:
+        text = self.edit.text().strip()
+        if text != self._told:
+            self._told = text
+            self.changed.emit(text, True)
+
+    def _browse(self) -> None:
+        start = str(Path(self.edit.text()).parent) if self.edit.text() else ""
+        found, _ = QFileDialog.getOpenFileName(self, f"Choose a file: {self._title}", start)
+        if found:
+            self.edit.setText(found)
+            self._edited()
+
+
+Control = SettingSlider | SettingField | TextField
+
+
+class JobForm(QScrollArea):
+    """What can be set on a job, its own settings first. `changed(name, value, final)`."""
+
+    changed = Signal(str, object, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.controls: dict[str, Control] = {}
+        self.shown: tuple[str, Mapping[str, Any]] | None = None  # job, all its values
+
+    def show_job(self, job: str, values: Mapping[str, Any]) -> None:
+        """Show a job with its values; controls stay, and keep the focus, while it is the same job."""
+        if self.shown is None or self.shown[0] != job:
+            self._build(job)
+        for name, made in self.controls.items():
+            if self.shown is None or self.shown[0] != job or self.shown[1][name] != values[name]:
+                made.set_value(values[name])
+        self.shown = (job, dict(values))
+
+    def _build(self, job: str) -> None:
+        body = QWidget()
+        body.setObjectName("panel")
+        form = QFormLayout(body)
+        form.setContentsMargins(0, 6, 8, 6)
+        self.controls = {}
+        for setting in in_order(job):
+            made: Control = TextField(setting) if setting.kind in ("text", "file") else control(setting)
+            made.changed.connect(lambda value, final, name=setting.name: self._tell(name, value, final))
+            self.controls[setting.name] = made
+            if isinstance(made, SettingField):
+                form.addRow(made)
+            else:
+                form.addRow(setting.title, made)
+                form.labelForField(made).setToolTip(setting.help)
+        self.setWidget(body)
+
+    def _tell(self, name: str, value: Any, final: bool) -> None:
+        assert self.shown is not None
+        self.shown = (self.shown[0], {**self.shown[1], name: value})
+        self.changed.emit(name, value, final)
+
+
+def in_order(job: str) -> list[Declared]:
+    """Settings of a job: epochs, then those that only it has, then what all jobs share."""
+    common = TrainingSettings.model_fields
+    found = declared(registry.find("jobs", job).settings)
+    return sorted(found, key=lambda setting: (setting.name != "epochs", setting.name in common))
