@@ -35,7 +35,7 @@ class Result:
     delta: float | None
     delta_interval: tuple[float, float] | None
     cost: Cost
-    quick: bool = False  # learned roundings are not there yet: nearest ones stand for them
+    quick: str = ""  # what a quick form lacks that stands for the plan, in words ("nearest, not learned")
 
     @property
     def complete(self) -> bool:

@@ -134,7 +134,7 @@ class BudgetBar(QWidget):
         measured = result.plan_key == current
         spread = (result.interval[1] - result.interval[0]) / 2 if result.interval else 0.0
         state: State = "measured" if result.complete and not result.quick else "updating"
-        quick = "nearest, not learned · " if result.quick else ""
+        quick = f"{result.quick} · " if result.quick else ""
         count = f"{result.samples:,} samples" if result.complete else f"{result.samples:,} of {result.total:,}"
         text = f"{state} · {quick}{count}, ±{100 * spread:.1f}"
         before = base.value if base is not None else None

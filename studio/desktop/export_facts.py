@@ -149,7 +149,7 @@ def preview_text(session: Session) -> str:
     if result is None or result.value is None:
         return "preview: not measured yet"
     so_far = "" if result.complete else f" on {result.samples:,} of {result.total:,} so far"
-    so_far += " with nearest rounding: it is learned before the export" if result.quick else ""
+    so_far += f" in a quick form ({result.quick}): the export waits for the full one" if result.quick else ""
     cost = result.cost
     size, macs = f"{cost.flash_bytes / 1024:,.0f} KiB", f"{cost.macs / 1e6:,.1f} M MACs"
     return f"preview: {100 * result.value:.2f} %{so_far} · {size} · {macs}"

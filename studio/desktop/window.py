@@ -80,7 +80,7 @@ class MainWindow(QMainWindow):
         self.tabs.addTab(self.train, "Train")
         self.caption = QLabel()
         self.caption.setObjectName("secondary")
-        self.caption.setContentsMargins(0, 0, 12, 0)
+        self.caption.setContentsMargins(0, 0, 12, 8)
         self.tabs.setCornerWidget(self.caption)
         work = QWidget()
         layout = QVBoxLayout(work)
@@ -163,6 +163,7 @@ class MainWindow(QMainWindow):
         self._drop_session()
         self._collector.settle()
         self.session, self._doubted = session, False
+        session.engine.quick_first = True  # a slider does not wait for fits
         self.bridge = Bridge(session, self)
         for name, receiver in (
             ("plan_changed", self._plan_changed), ("cost_changed", self._cost_changed),

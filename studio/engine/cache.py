@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from torch import Tensor
 
@@ -51,3 +52,9 @@ class ActivationCache:
                 return False
             self.bytes -= sum(tensor.nbytes for tensor in self._kept.pop(stale).values())
         return True
+
+
+def forget(kept: dict[Any, Any], most: int) -> None:
+    """Drop the oldest entries beyond so many."""
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))

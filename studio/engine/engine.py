@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from threading import RLock
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from studio.core.state import State, steps_key
 from studio.core.technique import Stage
 from studio.criteria import ChannelStatistics, global_threshold
 from studio.data import Dataset
+from studio.engine.cache import forget
 from studio.engine.evaluator import CHUNK, Evaluator
 from studio.engine.gradients import channel_effects
 from studio.engine.ranges import tensor_range
@@ -64,6 +64,7 @@ class Engine:
         self.sources = dict(sources)
         self.base = variant_of(network, graph, graph)
         self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
+        self.quick_first = False  # cuts that take long are in a quick form until `settle`
         self._rewriter = Rewriter(self.base, self._scores, self.batches)
         self._resolved: dict[str, Resolved] = {}
         self._states: dict[str, State] = {}
@@ -95,10 +96,13 @@ class Engine:
             if missing is not None:
                 raise DataError(missing.what, where=f"{group}: {step.technique}", remedy=missing.remedy)
 
-    def variant(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> Variant:
+    def variant(
+        self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None, full: bool = False
+    ) -> Variant:
         """Return the float network that the plan's rewrites make; the original itself where there are none.
 
-        Raises DataError where a rewrite needs samples and there are none, Cancelled when `stop()` says so.
+        With `quick_first`, cuts are in the form that is there, unless the `full` one is asked for. Raises
+        DataError where a rewrite needs samples and there are none, Cancelled when `stop()` says so.
         """
 
         def tick(title: str, done: int, total: int) -> None:
@@ -110,7 +114,8 @@ class Engine:
         with self._lock:
             before, self._rewriter.tick = self._rewriter.tick, tick
             try:
-                return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan))
+                full = full or not self.quick_first
+                return self._rewriter.variant(self.resolve(plan), plan.calibration, self.state(plan), full=full)
             finally:
                 self._rewriter.tick = before
 
@@ -121,7 +126,7 @@ class Engine:
         """
         with self._lock:
             resolved = self.resolve(plan)
-            before = self._rewriter.before(Stage.FACTOR, resolved, plan.calibration)
+            before = self._rewriter.before(Stage.FACTOR, resolved, plan.calibration, full=not self.quick_first)
             step = resolved.rewrites.get(Stage.FACTOR, {}).get(layer) or Step("low_rank")
             found, technique = before.graph.layer(layer), registry.find("techniques", "low_rank")
             reason = technique.refuses(found, step.values)
@@ -134,7 +139,8 @@ class Engine:
     def kept(self, plan: Plan) -> Mapping[str, np.ndarray]:
         """Channels that stay under a plan's cuts, bool (channels,) by channel group; errors as of `variant`."""
         with self._lock:
-            return self._rewriter.kept(self.resolve(plan), plan.calibration, self.state(plan))
+            full = not self.quick_first
+            return self._rewriter.kept(self.resolve(plan), plan.calibration, self.state(plan), full=full)
 
     def rewrite_context(self, calibration: Calibration) -> RewriteContext:
         """What a technique that rewrites this network may look at."""
@@ -187,12 +193,17 @@ class Engine:
 
     def prepare(self, plan: Plan, progress: Progress | None = None, stop: Callable[[], bool] | None = None) -> None:
         """Rewrite, and learn what is pending, layer by layer; minutes. Raises Cancelled, DataError without samples."""
-        self.variant(plan, progress, stop)
+        self.variant(plan, progress, stop, full=True)
         self._tuning.prepare(plan, progress, stop)
+
+    def quick(self, plan: Plan) -> str:
+        """What the form that is there of a plan lacks, in words; empty where it is the full one."""
+        lacks = {"quick cut, still fitting": self.variant(plan).quick, "nearest, not learned": bool(self.pending(plan))}
+        return ", ".join(text for text, lacking in lacks.items() if lacking)
 
     def _form(self, plan: Plan) -> str:
         """Key of a plan in the form that is there: quick or full."""
-        return f"{plan.key} {self._tuning.of(plan).form}"
+        return f"{plan.key} {self.variant(plan).key} {self._tuning.of(plan).form}"
 
     def program(self, plan: Plan) -> Program:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
@@ -202,7 +213,7 @@ class Engine:
             ranges = self.ranges(plan) | self._wide_ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
                 self._programs[key] = found = self._lower(plan, ranges, self._tuning.network(plan))
-                _forget(self._programs, KEPT_PROGRAMS)
+                forget(self._programs, KEPT_PROGRAMS)
         return found
 
     def _lower(self, plan: Plan, ranges: Ranges, network: Network) -> Program:
@@ -244,7 +255,7 @@ class Engine:
                 indices = dataset.order(wanted.seed)[: info.samples]
                 report = titled(progress, "Calibrating")
                 self._statistics[key] = collect(variant.network, dataset, indices, progress=report)
-                _forget(self._statistics, KEPT_PROGRAMS)
+                forget(self._statistics, KEPT_PROGRAMS)
             return self._statistics[key]
 
     def ranges(self, plan: Plan, progress: Progress | None = None) -> Ranges:
@@ -255,7 +266,7 @@ class Engine:
             if key not in self._ranges:
                 tensors = self.statistics(plan.calibration, progress, variant).tensors
                 self._ranges[key] = {n: tensor_range(t, rule) for n, t in tensors.items()} | self._learned(plan)
-                _forget(self._ranges, KEPT_PROGRAMS)
+                forget(self._ranges, KEPT_PROGRAMS)
             return self._ranges[key]
 
     def _wide_ranges(self, plan: Plan) -> Ranges:
@@ -324,7 +335,7 @@ class Engine:
         tuned = self._tuning.of(plan).biased
         rows = dict.fromkeys((layer.name for layer in self.graph.weighted), 0)
         for name, encoding in self.encodings(plan).items():
-            rows[variant.origin[name]] += _layer_bytes(variant, name, encoding, name in tuned)
+            rows[variant.origin[name]] += variant.layer_bytes(name, encoding, name in tuned)
         # Bytes and RAM do not depend on ranges, so the cost is there before any data was run.
         ranges: Ranges = {layer.name: (-1.0, 1.0) for layer in variant.graph.layers}
         ram = peak_ram(self._lower(plan, ranges, variant.network))
@@ -357,7 +368,7 @@ class Engine:
         stop: Callable[[], bool] | None = None, progress: Progress | None = None,
     ) -> Result:  # fmt: skip
         """Measure a plan on the first `chunks` chunks (all by default). Raises Cancelled."""
-        evaluator, quick = self._evaluator(), bool(self.pending(plan))
+        evaluator, quick = self._evaluator(), self.quick(plan)
         chunks = evaluator.chunks if chunks is None else min(chunks, evaluator.chunks)
         found = self.outputs(plan, chunks, target=target, focus=focus, stop=stop, progress=progress)
         reference = self.outputs(FLOAT, chunks, stop=stop)
@@ -382,17 +393,3 @@ def titled(progress: Progress | None, title: str) -> Callable[[int, int], None] 
     if progress is None:
         return None
     return lambda done, total: progress(title, done, total)
-
-
-def _layer_bytes(variant: Variant, name: str, encoding: Encoding, biased: bool) -> int:
-    """Packed weights and bias; `biased`: it gets a bias even where the network has none."""
-    layer = variant.graph.layer(name)
-    own = variant.network.by_name[name].operator.bias is not None
-    channels = encoding.shape[layer.channel_axis] * (layer.groups if layer.kind == "conv_transpose" else 1)
-    return encoding.bits() // 8 + (4 * channels if own or biased else 0)
-
-
-def _forget(kept: dict[Any, Any], most: int) -> None:
-    """Drop the oldest entries beyond so many."""
-    while len(kept) > most:
-        kept.pop(next(iter(kept)))

@@ -67,6 +67,7 @@ def furthest_cut(
             progress("Looking for the furthest cut", i, STEPS)
         amount = round((low + high) / 2, DIGITS)
         tried = _with(plan, groups, step.with_settings(**{axis.name: amount}))
+        engine.variant(tried, stop=stop, full=True)
         result = engine.measure(tried, chunks, stop=stop)
         if _value(result) >= best.reference - drop:
             low, best = amount, FurthestCut(tried, amount, result, best.reference)

@@ -1,7 +1,8 @@
 """The preview lane: one thread that always measures the newest wanted plan.
 
 First the exact cost, then accuracy on a small fixed subset, then on more and more samples while the
-hand rests; where rounding is to be learned, all that in the quick form, then again in the learned one.
+hand rests; where rounding is to be learned, all that in the quick form, then again in the learned one. A
+cut that takes long to fit is shown in its quick form on the small subset first, then in full.
 What runs when a newer plan comes is dropped only behind the small subset, so that a moving slider sees
 every answer that was finished instead of none.
 """
@@ -134,6 +135,10 @@ class PreviewLane:
     def _measure(self, wanted: _Wanted) -> None:
         engine, listener = self._engine, self._listener
         engine.cost(FLOAT)  # what every gauge compares with
+        if engine.variant(wanted.plan, listener.progress, self._gone).quick:
+            self._first(wanted)
+            self._hold(wanted)
+            engine.variant(wanted.plan, listener.progress, lambda: self._overtaken(wanted), full=True)
         self._measure_form(wanted)
         if engine.pending(wanted.plan) and engine.evaluator is not None:
             self._hold(wanted)
@@ -145,6 +150,16 @@ class PreviewLane:
 
     def _measure_form(self, wanted: _Wanted) -> None:
         """Cost and accuracy of a plan in the form that is there."""
+        self._first(wanted)
+        evaluator = self._engine.evaluator
+        chunks = FIRST
+        while evaluator is not None and chunks < evaluator.chunks:
+            self._hold(wanted)
+            chunks = min(2 * chunks, evaluator.chunks)
+            self._answer(wanted, chunks, lambda: self._overtaken(wanted))
+
+    def _first(self, wanted: _Wanted) -> None:
+        """Cost of a plan in the form that is there, and its accuracy on the small subset."""
         engine, listener = self._engine, self._listener
         engine.variant(wanted.plan, listener.progress, self._gone)
         listener.answered(wanted.plan, engine.cost(wanted.plan))
@@ -152,12 +167,7 @@ class PreviewLane:
             return
         if engine.needs_ranges(wanted.plan):
             engine.ranges(wanted.plan, listener.progress)
-        chunks = min(FIRST, engine.evaluator.chunks)
-        self._answer(wanted, chunks, self._gone)
-        while chunks < engine.evaluator.chunks:
-            self._hold(wanted)
-            chunks = min(2 * chunks, engine.evaluator.chunks)
-            self._answer(wanted, chunks, lambda: self._overtaken(wanted))
+        self._answer(wanted, min(FIRST, engine.evaluator.chunks), self._gone)
 
     def _answer(self, wanted: _Wanted, chunks: int, stop: Callable[[], bool]) -> None:
         evaluator = self._engine.evaluator

@@ -125,6 +125,7 @@ def _row(
         own = Plan(layers={layer: (step,)})
     plan = own if mode == "alone" else Plan(defaults=(step,), layers={layer: ()})
     before = base if mode == "alone" else engine.measure(everywhere, chunks, stop=stop)
+    engine.variant(plan, stop=stop, full=True)
     result = engine.measure(plan, chunks, stop=stop)
     assert result.value is not None
     assert before.value is not None

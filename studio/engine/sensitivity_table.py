@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.core import paths
 from studio.core.errors import FileError
 from studio.core.plan import Plan
-from studio.network.content import weights_key
 
 if TYPE_CHECKING:
     from studio.engine.engine import Engine
@@ -82,6 +81,8 @@ class SensitivityTable:
 
 def table_key(engine: Engine, chunks: int) -> str:
     """Content key of what a table is measured on; the engine needs evaluation data."""
+    from studio.network.content import weights_key  # imports torch, which the start page does without
+
     assert engine.evaluator is not None
     wanted = Plan().calibration
     dataset, info = engine.calibration(wanted)

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.core.encoding import unpack
+from studio.core.encoding import Encoding, unpack
 from studio.core.errors import PlanError
 from studio.core.graph import Graph
 from studio.core.plan import Calibration, Step
 from studio.core.state import State
 from studio.core.technique import REWRITES, Stage
+from studio.engine.cache import forget
 from studio.engine.encode import Encoder
 from studio.network.content import operator_key, weights_key
 from studio.network.cost import describe
@@ -43,10 +44,26 @@ class Variant:
     encoder: Encoder
     weight_keys: Mapping[str, str]
     origin: Mapping[str, str]
+    quick: bool = False  # a quick form of the plan's cuts stands in it
+
+    def layer_bytes(self, name: str, encoding: Encoding, biased: bool) -> int:
+        """Packed weights and bias of a layer; `biased`: it gets a bias even where the network has none."""
+        layer = self.graph.layer(name)
+        own = self.network.by_name[name].operator.bias is not None
+        channels = encoding.shape[layer.channel_axis] * (layer.groups if layer.kind == "conv_transpose" else 1)
+        return encoding.bits() // 8 + (4 * channels if own or biased else 0)
 
     def parts(self, layer: str) -> tuple[str, ...]:
         """Layers of this network that stem from a layer of the original, in order."""
         return tuple(name for name, source in self.origin.items() if source == layer)
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """Quick form of a cut, and the channels that stay in it, bool (channels,) by channel group."""
+
+    variant: Variant
+    kept: Mapping[str, np.ndarray]
 
 
 def variant_of(network: Network, graph: Graph, original: Graph, state: State | None = None) -> Variant:
@@ -70,39 +87,64 @@ class Rewriter:
         self._scores = scores
         self._batches = batches
         self._variants: OrderedDict[str, Variant] = OrderedDict()
+        self._sketches: dict[str, Sketch] = {}  # by the key of what they stand for
         self._values: OrderedDict[str, Any] = OrderedDict()
         self.tick: Tick = quiet  # who hears how far the work is that runs now
 
-    def variant(self, resolved: Resolved, calibration: Calibration, state: State | None = None) -> Variant:
+    def variant(
+        self, resolved: Resolved, calibration: Calibration, state: State | None = None, *, full: bool = True
+    ) -> Variant:
         """Return the network after STRUCTURE, FACTOR and EQUALIZE; the base where nothing is rewritten.
 
-        A `state` that was made for these rewrites gives its cuts, its tensors and its encodings.
+        A `state` that was made for these rewrites gives its cuts, its tensors and its encodings. Unless the
+        `full` form is wanted, a quick one may stand for a cut that is not there yet.
         """
         if state is None or not fits(state, resolved):
-            return self._rewrite(resolved, calibration, {}, self.base.key)
+            return self._rewrite(resolved, calibration, {}, self.base.key, full)
         key = f"{rewrites_key(resolved)} {state.id}"
         if key not in self._variants:
-            shape = self._rewrite(resolved, calibration, state.kept, self.base.key + state.id)
+            shape = self._rewrite(resolved, calibration, state.kept, self.base.key + state.id, True)
             network = with_tensors(shape.network, state.tensors)
             self._variants[key] = variant_of(network, shape.graph, self.base.graph, state)
         self._variants.move_to_end(key)
         return self._variants[key]
 
     def _rewrite(
-        self, resolved: Resolved, calibration: Calibration, kept: Mapping[str, np.ndarray], text: str
+        self, resolved: Resolved, calibration: Calibration, kept: Mapping[str, np.ndarray], text: str, full: bool
     ) -> Variant:
         found = self.base
         for stage in REWRITES:
             for technique, steps in _by_technique(resolved.rewrites.get(stage, {})).items():
                 text += f"|{stage} {technique} {calibration} {[(n, s.identity) for n, s in steps.items()]}"
                 key = hashlib.sha256(text.encode()).hexdigest()
+                sketch = None if full or key in self._variants else self._sketch(key, found, steps, calibration)
+                if sketch is not None:
+                    found, text = sketch.variant, f"{text} quick"
+                    continue
                 if key not in self._variants:
-                    self._variants[key] = self._rewritten(found, steps, calibration, kept)
+                    made = self._rewritten(found, steps, calibration, kept)
+                    self._variants[key] = replace(made, quick=found.quick)
+                    self._sketches.pop(key, None)
                 self._variants.move_to_end(key)
                 found = self._variants[key]
         while len(self._variants) > KEPT_VARIANTS:
             self._variants.popitem(last=False)
         return found
+
+    def _sketch(
+        self, key: str, before: Variant, steps: Mapping[str, Step], calibration: Calibration
+    ) -> Sketch | None:  # fmt: skip
+        """Quick form of a rewrite, kept under its key; None where its technique has none that is quicker."""
+        technique: Any = next(iter(steps.values())).found
+        if key not in self._sketches and hasattr(technique, "sketch"):
+            work = {name: step.values for name, step in steps.items()}
+            found = technique.sketch(before.network, work, self.context(before, calibration))
+            if found is not None:
+                network, kept = found
+                made = variant_of(network, describe(network), self.base.graph)
+                self._sketches[key] = Sketch(replace(made, quick=True), kept)
+                forget(self._sketches, KEPT_VARIANTS)
+        return self._sketches.get(key)
 
     def _rewritten(
         self, before: Variant, steps: Mapping[str, Step], calibration: Calibration, kept: Mapping[str, np.ndarray]
@@ -124,25 +166,39 @@ class Rewriter:
             remember=lambda key, compute: self._remember(f"{calibration} {key}", compute),
             kept=kept,
             tick=self.tick,
+            recall=lambda key: self._recall(f"{calibration} {key}"),
         )
 
     def kept(
-        self, resolved: Resolved, calibration: Calibration, state: State | None = None
+        self, resolved: Resolved, calibration: Calibration, state: State | None = None, *, full: bool = True
     ) -> Mapping[str, np.ndarray]:
-        """Channels that stay under a plan's cuts, bool (channels,) by channel group: a state's, as far as it fits."""
+        """Channels that stay under a plan's cuts, bool (channels,) by channel group: a state's, as far as it fits.
+
+        Those of the form that `variant` gives.
+        """
         if state is not None and fits(state, resolved):
             return state.kept
+        cuts = replace(resolved, rewrites={Stage.STRUCTURE: resolved.rewrites.get(Stage.STRUCTURE, {})})
+        quick = None if full else self.variant(cuts, calibration, full=False)
+        sketch = next((one for one in self._sketches.values() if one.variant is quick), None)
+        if sketch is not None:
+            return sketch.kept
         found: dict[str, np.ndarray] = {}
-        for steps in _by_technique(resolved.rewrites.get(Stage.STRUCTURE, {})).values():
+        for steps in _by_technique(cuts.rewrites[Stage.STRUCTURE]).values():
             technique: Any = next(iter(steps.values())).found
             work = {name: step.values for name, step in steps.items()}
             found |= technique.kept(self.base.network, work, self.context(self.base, calibration))
         return found
 
-    def before(self, stage: Stage, resolved: Resolved, calibration: Calibration) -> Variant:
+    def before(self, stage: Stage, resolved: Resolved, calibration: Calibration, *, full: bool = True) -> Variant:
         """Return the network that the rewrites of a stage get to see."""
         earlier = {one: steps for one, steps in resolved.rewrites.items() if one < stage}
-        return self.variant(replace(resolved, rewrites=earlier), calibration)
+        return self.variant(replace(resolved, rewrites=earlier), calibration, full=full)
+
+    def _recall(self, key: str) -> Any:
+        if key in self._values:
+            self._values.move_to_end(key)
+        return self._values.get(key)
 
     def _remember(self, key: str, compute: Callable[[], Any]) -> Any:
         if key not in self._values:

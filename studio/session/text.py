@@ -23,7 +23,7 @@ def table(session: Session) -> str:
     if r is not None and r.value is not None:
         spread = f" ± {50 * (r.interval[1] - r.interval[0]):.2f}" if r.interval else ""
         delta = f", {100 * r.delta:+.2f} points against float" if r.delta is not None else ""
-        quick = " (nearest rounding; the learned one is not there yet)" if r.quick else ""
+        quick = f" (quick form: {r.quick})" if r.quick else ""
         lines.append(f"{r.metric} {100 * r.value:.2f} %{spread} on {r.samples:,} of {r.total:,} samples{delta}{quick}")
     width = max((len(n.name) for n in graph.weighted), default=5)
     lines.append(f"{'layer':<{width}}  {'KiB':>9}  {'of':>9}  steps")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from studio.network.cutting import cut, remaining
 from studio.network.groups import ChannelGroup, groups_of
 from studio.network.network import Network
 from studio.techniques._channel_choice import Part, cheapest, kept_of, share_of_each
-from studio.techniques._readers import Curve, Reader, elimination, readers_of
+from studio.techniques._readers import Curve, Reader, elimination, readers_of, reading
 from studio.techniques._reestimate import reestimate
 from studio.techniques._rewrite import RewriteContext
 from studio.techniques.prune_channels import RECONSTRUCTION, unfitted, unscored
+
+CurvesOf = Callable[[Network, Mapping[str, Any], RewriteContext], Mapping[str, Sequence[Curve]]]
 
 
 def rewritten(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network:
@@ -43,13 +46,15 @@ def cut_and_fitted(
     return reestimate(network, found, remaining(network, kept), samples, tick=context.tick)
 
 
-def kept_channels(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Mapping[str, np.ndarray]:
-    """Flags of the channels that stay, by group."""
+def kept_channels(
+    network: Network, work: Mapping[str, Any], context: RewriteContext, curves: CurvesOf | None = None
+) -> Mapping[str, np.ndarray]:  # fmt: skip
+    """Flags of the channels that stay, by group; `curves`: what gives the orders in which they go."""
     alone: list[Part] = []
     together: dict[str, list[Part]] = {}
-    for i, (name, settings) in enumerate(work.items()):
-        context.tick("Choosing channels", i, len(work))
-        parts = _parts(network, groups_of(network)[name], settings, context)
+    for name, own in (curves or orders)(network, work, context).items():
+        settings = work[name]
+        parts = _parts(groups_of(network)[name], own, settings)
         if settings.scope == "global":
             together.setdefault(settings.model_dump_json(), []).extend(parts)
         else:
@@ -64,28 +69,71 @@ def kept_after(
     network: Network, gone: Mapping[str, Sequence[int]], work: Mapping[str, Any], context: RewriteContext
 ) -> Mapping[str, np.ndarray]:  # fmt: skip
     """Flags of the channels that stay, by group, when so many of each part of it go, the least important first."""
-    parts, counts = [], []
+    parts: list[Part] = []
+    counts: list[int] = []
+    found = orders(network, {name: work[name] for name in gone}, context)
     for name, own in gone.items():
-        parts += _parts(network, groups_of(network)[name], work[name], context)
+        parts += _parts(groups_of(network)[name], found[name], work[name])
         counts += list(own)
     return kept_of(parts, counts)
 
 
-def _parts(network: Network, group: ChannelGroup, settings: Any, context: RewriteContext) -> list[Part]:
-    key = f"channel order {weights_key(network)} {group.name} {settings.criterion}"
-    if settings.criterion == RECONSTRUCTION:
-        curves = context.remember(key, lambda: _by_readers(network, group, context))
-    else:
-        curves = context.remember(key, lambda: _by_score(network, group, settings.criterion, context))
+def _parts(group: ChannelGroup, curves: Sequence[Curve], settings: Any) -> list[Part]:
     return [Part(group, places, curve, settings) for places, curve in zip(group.parts, curves, strict=True)]
 
 
-def _by_readers(network: Network, group: ChannelGroup, context: RewriteContext) -> list[Curve]:
-    def find() -> list[Reader]:
-        return readers_of(network, _samples(context, unscored(RECONSTRUCTION)), context.tick)
+def orders(network: Network, work: Mapping[str, Any], context: RewriteContext) -> dict[str, list[Curve]]:
+    """Order in which the channels of each group go, one for each of its parts."""
+    found = {name: context.recall(order_key(network, name, settings)) for name, settings in work.items()}
+    unknown = [name for name, known in found.items() if known is None and work[name].criterion == RECONSTRUCTION]
+    readers = _readers(network, unknown, context)
+    for i, (name, settings) in enumerate(work.items()):
+        context.tick("Choosing channels", i, len(work))
+        if found[name] is None:
+            compute = partial(order_of, network, name, settings, context, readers)
+            found[name] = context.remember(order_key(network, name, settings), compute)
+    return found
 
-    readers: list[Reader] = context.remember(f"channel readers {weights_key(network)}", find)
-    return [elimination(group.classes[part].tolist(), readers) for part in group.parts]
+
+def order_key(network: Network, group: str, settings: Any) -> str:
+    """Content key of the orders of a group."""
+    return f"channel order {weights_key(network)} {group} {settings.criterion}"
+
+
+def order_of(
+    network: Network, name: str, settings: Any, context: RewriteContext, readers: Mapping[str, Sequence[Reader]]
+) -> list[Curve]:  # fmt: skip
+    """Order of the parts of a group, by its criterion; `readers`: at least the group's."""
+    group = groups_of(network)[name]
+    if settings.criterion != RECONSTRUCTION:
+        return _by_score(network, group, settings.criterion, context)
+    return eliminations(group, readers)
+
+
+def eliminations(group: ChannelGroup, readers: Mapping[str, Sequence[Reader]]) -> list[Curve]:
+    """Order of each part by what its readers miss."""
+    everyone = [reader for own in readers.values() for reader in own]
+    return [elimination(group.classes[part].tolist(), everyone) for part in group.parts]
+
+
+def readers_key(network: Network, layer: str) -> str:
+    """Content key of the readers of a layer."""
+    return f"channel readers {weights_key(network)} {layer}"
+
+
+def _readers(network: Network, groups: Sequence[str], context: RewriteContext) -> Mapping[str, list[Reader]]:
+    """Layers that read these groups; those that are not in memory get their moments in one pass."""
+    names = readers_among(network, [one for name in groups for one in groups_of(network)[name].classes.tolist()])
+    found = {name: context.recall(readers_key(network, name)) for name in names}
+    missing = [name for name, known in found.items() if known is None]
+    if missing:
+        found |= readers_of(network, missing, _samples(context, unscored(RECONSTRUCTION)), context.tick)
+    return {name: context.remember(readers_key(network, name), partial(found.__getitem__, name)) for name in names}
+
+
+def readers_among(network: Network, classes: Sequence[int]) -> list[str]:
+    """Layers that read any of these classes."""
+    return [name for name, read in reading(network).items() if not read.isdisjoint(classes)]
 
 
 def _by_score(network: Network, group: ChannelGroup, criterion: str, context: RewriteContext) -> list[Curve]:

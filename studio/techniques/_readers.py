@@ -10,8 +10,8 @@ layer). Costs are in shares of the variance of what the layer gives, behind an a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -39,17 +39,27 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """One group of a layer that reads channels: weight (out, d) and inverse moments (d, d), float64."""
+    """One group of a layer that reads channels: weight (out, d) and inverse moments (d, d) about `mean`, float64."""
 
     weight: np.ndarray
     inverse: np.ndarray | None
     columns: Mapping[int, np.ndarray]  # class -> inputs that belong to it
     scale: float
+    mean: np.ndarray | None = None  # (d,) where a bias can take it up
 
     def copy(self) -> Reader:
         """Return one that can be eliminated in."""
         inverse = None if self.inverse is None else self.inverse.copy()
-        return Reader(self.weight.copy(), inverse, self.columns, self.scale)
+        return replace(self, weight=self.weight.copy(), inverse=inverse)
+
+    def without(self, gone: Collection[int]) -> np.ndarray:
+        """Weight (out, d) whose other columns make up for those of classes that go, which are zero."""
+        columns = np.concatenate([self.columns[one] for one in gone if one in self.columns] or [np.zeros(0, int)])
+        if self.inverse is None or not len(columns):
+            return self.weight
+        share = np.linalg.solve(self.inverse[np.ix_(columns, columns)], self.inverse[columns])
+        found: np.ndarray = self.weight - self.weight[:, columns] @ share
+        return found
 
     def costs(self, classes: Sequence[int]) -> np.ndarray:
         """Cost of removing each class that it reads, (n,)."""
@@ -91,22 +101,42 @@ def elimination(classes: Sequence[int], readers: Sequence[Reader]) -> Curve:
     return Curve(np.array(order, np.int64), np.cumsum(costs))
 
 
-def readers_of(network: Network, batches: Sequence[Tensor], tick: Tick = quiet) -> list[Reader]:
-    """All layers that read channels of others, with moments of their inputs over calibration samples.
+def reading(network: Network) -> dict[str, frozenset[int]]:
+    """Layers that read channels of others, with the classes that they read.
 
-    Depthwise convolutions are none: they lose what they read. Raises DataError naming a layer whose
-    input holds NaN or infinite values.
+    Depthwise convolutions are none: they lose what they read.
     """
-    nodes = [node for node in network.nodes if node.name in channels_of(network).made and not lost_whole(network, node)]
+    channels = channels_of(network)
+    nodes = [network.by_name[name] for name in channels.made]
+    return {
+        node.name: frozenset(channels.lines[node.inputs[0]].classes.tolist())
+        for node in nodes if not lost_whole(network, node)
+    }  # fmt: skip
+
+
+def readers_of(
+    network: Network, names: Iterable[str], batches: Sequence[Tensor], tick: Tick = quiet
+) -> dict[str, list[Reader]]:
+    """Readers of the named layers, one for each group, with moments of their inputs over calibration samples.
+
+    Those of a layer are the same bit for bit whatever others are asked for. Raises DataError naming a
+    layer whose input holds NaN or infinite values.
+    """
+    nodes = [network.by_name[name] for name in names]
     narrow = [node.name for node in nodes if _width(network, node) <= WIDEST]
     moments = input_moments(network, narrow, batches, tick)
     variance = _variances(network, nodes, batches)
-    found = []
+    found = {}
     for node in nodes:
-        root = moments[node.name].root if node.name in moments else None
-        second = None if root is None else _damped(root.T @ root, _rows(network, node, batches))
-        found += _readers(network, node, second, variance[node.name])
+        own = moments.get(node.name)
+        second = None if own is None else _damped(own.root.T @ own.root, _rows(network, node, batches))
+        found[node.name] = _readers(network, node, second, None if own is None else own.mean, variance[node.name])
     return found
+
+
+def weight_readers(network: Network, names: Iterable[str]) -> dict[str, list[Reader]]:
+    """Readers that know no samples: the cost of a channel is its share of the squared weights that read it."""
+    return {name: _readers(network, network.by_name[name], None, None, 1.0) for name in names}
 
 
 def _damped(second: np.ndarray, rows: int) -> np.ndarray:
@@ -138,7 +168,9 @@ def _width(network: Network, node: Node) -> int:
     return groups * width
 
 
-def _readers(network: Network, node: Node, second: np.ndarray | None, variance: float) -> list[Reader]:
+def _readers(
+    network: Network, node: Node, second: np.ndarray | None, mean: np.ndarray | None, variance: float
+) -> list[Reader]:
     """One reader for each group of a layer."""
     weights = weights_of(node.operator).double().numpy()
     line = channels_of(network).lines[node.inputs[0]]
@@ -153,7 +185,7 @@ def _readers(network: Network, node: Node, second: np.ndarray | None, variance: 
         order = np.argsort(own, kind="stable")
         known, starts = np.unique(own[order], return_index=True)
         columns = dict(zip(known.tolist(), np.split(order, starts[1:]), strict=True))
-        found.append(Reader(weight, inverse, columns, scale))
+        found.append(Reader(weight, inverse, columns, scale, None if mean is None else mean[part]))
     return found
 
 

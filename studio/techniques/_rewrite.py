@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Tick = Callable[[str, int, int], None]
 
 
+def nothing_known(key: str) -> None:
+    """Memory that is empty."""
+
+
 def quiet(title: str, done: int, total: int) -> None:
     """Tell nobody."""
 
@@ -32,7 +36,8 @@ class RewriteContext:
     `scores(layer, criterion)`: importance (channels,) by a registered criterion, taken on the original.
     `batches()`: calibration samples of the network's input, (N, ...) float32 each; raises DataError
     where there is no data. `remember(key, compute)`: the value of `compute()`, kept under a content
-    key so that a slider that comes back finds it. `kept`: channels, bool (channels,) by channel group,
+    key so that a slider that comes back finds it; `recall(key)`: that value, or None where it was not
+    computed yet. `kept`: channels, bool (channels,) by channel group,
     that training has decided: they are neither scored nor chosen again. `tick(title, done, total)` tells
     how far work over a second is, and raises Cancelled where the user wants it to end.
     """
@@ -44,6 +49,7 @@ class RewriteContext:
     remember: Callable[[str, Callable[[], Any]], Any]
     kept: Mapping[str, np.ndarray] = field(default_factory=dict)
     tick: Tick = quiet
+    recall: Callable[[str], Any] = nothing_known
 
 
 class RewriteTechnique(Technique, Protocol):

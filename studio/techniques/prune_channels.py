@@ -122,6 +122,16 @@ class PruneChannels:
 
         return rewritten(network, work, context)
 
+    def sketch(
+        self, network: Network, work: Mapping[str, Any], context: RewriteContext
+    ) -> tuple[Network, Mapping[str, np.ndarray]] | None:
+        """Return a quick form of what `rewrite` and `kept` would give; None where they run no sample themselves."""
+        from studio.techniques._channel_sketch import sketched
+
+        if all(self.missing(settings) is None for settings in work.values()):
+            return None
+        return sketched(network, work, context)
+
     def kept(self, network: Network, work: Mapping[str, Any], context: RewriteContext) -> Mapping[str, np.ndarray]:
         """Return what `rewrite` would leave, bool (channels,) by channel group; arguments and errors are its."""
         from studio.techniques._channel_cut import kept_channels

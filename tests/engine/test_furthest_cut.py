@@ -19,6 +19,9 @@ class Falling:
     def __init__(self) -> None:
         self.plans: list[Plan] = []
 
+    def variant(self, plan: Plan, **others: Any) -> None:
+        """Full forms are all there are."""
+
     def measure(self, plan: Plan, chunks: int | None = None, **others: Any) -> SimpleNamespace:
         self.plans.append(plan)
         steps = [s for own in [plan.defaults, *plan.groups.values()] for s in own if s.technique == "prune_channels"]

@@ -159,7 +159,7 @@ def test_a_repeated_channel_goes_first_and_the_fit_makes_up_for_it() -> None:
     first[2] = first[0]
     net = chain(first, values(5, 4, 3, 3))
     samples = [values(40, 3, 6, 6) for _ in range(3)]
-    curve = elimination(groups_of(net)["a"].classes.tolist(), readers_of(net, samples))
+    curve = elimination(groups_of(net)["a"].classes.tolist(), readers_of(net, ["b"], samples)["b"])
     assert curve.order[0] in groups_of(net)["a"].classes[[0, 2]]
     work = {"a": PruneChannelsSettings(amount=0.25, scope="layer")}
     fitted = TECHNIQUE.rewrite(net, work, context_of(net, samples))
