@@ -17,6 +17,7 @@ from studio.attention._resize import BITS, weights
 from studio.attention._selector import Size
 from studio.core.errors import ExportError
 from studio.core.plan import Attention
+from studio.export._onnx.names import rename
 
 OPSET = 13
 """Oldest opset in which every operation used here takes integers."""
@@ -204,8 +205,7 @@ def join(attention: bytes, network: bytes, preprocess: Mapping[str, Any]) -> byt
     if len(inputs) != 1:
         remedy = "The attention stage feeds one picture to one input."
         raise ExportError(f"the network has {len(inputs)} inputs.", where="pipeline.onnx", remedy=remedy)
-    for name in NAMES:
-        _rename(second.graph, name, f"network/{name}")
+    rename(second.graph, {name: f"network/{name}" for name in NAMES})
     crop = tuple(d.dim_value for d in first.graph.output[2].type.tensor_type.shape.dim)
     record = Recorder("prepare/", crop=np.uint8)
     _prepare(record, inputs[0], (crop[0], crop[1]), preprocess)
@@ -269,15 +269,3 @@ def _check_shape(fed: onnx.ValueInfoProto, wanted: list[int]) -> None:
         remedy = "Check layout and channels of the preprocessing, and the crop's size."
         what = f"the network takes {shape}, the attention stage gives float32 {wanted}."
         raise ExportError(what, where="pipeline.onnx", remedy=remedy)
-
-
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Rename a tensor everywhere in the graph, subgraphs excepted (the studio writes none)."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name == old:
-                    names[i] = new
-    for entry in (*graph.initializer, *graph.input, *graph.output, *graph.value_info):
-        if entry.name == old:
-            entry.name = new

@@ -17,8 +17,8 @@ from studio.core.errors import ModelError
 from studio.runtimes._base import described, timed
 
 METADATA = "edge_studio"
-
-
+INTEGERS = ":integers"
+"""Ends the name of the quantized tensor behind an output; the output itself has the plain name."""
 TYPES = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8, "tensor(int8)": np.int8,
@@ -109,9 +109,10 @@ class OnnxRunner:
         """Quantized tensors by name, shifted from uint8 to int8; a copy of the file gives them as outputs."""
         model = onnx.load(self._path)
         written = {name for node in model.graph.node for name in node.output}
-        wanted = [name for name in names if name in written]
+        behind = {name: name + INTEGERS if name + INTEGERS in written else name for name in names}
+        wanted = {name: own for name, own in behind.items() if own in written}
         del model.graph.output[:]
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        model.graph.output.extend(onnx.ValueInfoProto(name=own) for own in wanted.values())
         found = self._run(session_of(model.SerializeToString()), x) if wanted else []
         rows = {name: y for name, y in zip(wanted, found, strict=True) if y.dtype == np.uint8}
         return {name: (y.astype(np.int16) - 128).astype(np.int8) for name, y in rows.items()}

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import numpy_helper
@@ -124,7 +125,7 @@ def format_names(content, tensor):
 def test_reading_back_notices_every_number(program):
     content = TARGET.write(program, {}, {})
     assert TARGET.differences(content, program, {}) == []
-    scale, zero = format_names(content, "c2")
+    scale, zero = format_names(content, "c2:integers")
     layer = "c1.weight"
     scales = next(n for n in onnx.load_from_string(content).graph.node if n.input[0] == layer).input[1]
     for name, said in [
@@ -139,6 +140,13 @@ def test_reading_back_notices_every_number(program):
         assert any(sentence.startswith("tensor c2 has scale") for sentence in found)
 
 
+def test_the_output_has_the_networks_own_name(program, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(TARGET.write(program, {}, {}))
+    session = ort.InferenceSession(tmp_path / "model.onnx")
+    assert program.outputs == ("c2:float",)
+    assert [output.name for output in session.get_outputs()] == ["c2"]
+
+
 def test_reading_back_notices_the_container(program):
     content = TARGET.write(program, {}, {"onnx_weights": "uint8"})
     assert "the weights of c1 are not int8 in the file" in TARGET.differences(content, program, {})
@@ -146,7 +154,7 @@ def test_reading_back_notices_the_container(program):
 
 def test_reading_back_notices_a_layer_that_runs_in_float(program):
     model = onnx.load_from_string(TARGET.write(program, {}, {}))
-    quantizer = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.output[0] == "c2")
+    quantizer = next(n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.output[0] == "c2:integers")
     quantizer.input[0] = "late"
     model.graph.node.insert(list(model.graph.node).index(quantizer), onnx.helper.make_node("Sum", ["c2:f"], ["late"]))
     assert "c2 runs in QuantizeLinear here, not in QLinearConv" in TARGET.differences(

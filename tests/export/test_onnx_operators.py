@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from studio.core.encoding import Coded, Grid, Sparse
+from studio.export._onnx.names import names_in_file
 from studio.export.targets.onnx import TARGET
 from studio.lowering import execute, lower
 from studio.network import operators as op
@@ -73,7 +74,8 @@ class Written:
         self.content = TARGET.write(program, {}, self.options)
         self.path.write_bytes(self.content)
         self.model = onnx.load_from_string(self.content)
-        self.running = {output: kind for kind, output in kernels(self.content)}
+        names = {new: old for old, new in names_in_file(program).items()}
+        self.running = {names.get(output, output): kind for kind, output in kernels(self.content)}
         self.arrays = {t.name: numpy_helper.to_array(t) for t in self.model.graph.initializer}
 
     def can(self, operation):

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from studio.export._onnx.names import names_in_file
 from studio.export._onnx.support import kernel_type
 from studio.export._onnx.weights import INT4, SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program
@@ -49,11 +50,13 @@ class _File:
 
 
 def _tensors(file: _File, program: Program) -> Iterator[str]:
-    for name, info in program.tensors.items():
+    names = names_in_file(program)
+    for own, info in program.tensors.items():
+        name = names.get(own, own)
         if info.format is None:
             continue
         if name not in file.written:
-            yield f"tensor {name} is not in the file"
+            yield f"tensor {own} is not in the file"
             continue
         pair = file.format(name)
         if pair is None:
@@ -62,9 +65,9 @@ def _tensors(file: _File, program: Program) -> Iterator[str]:
         scale, zero = pair
         expected, shift = (np.uint8, SHIFT) if info.format.bits == 8 else (np.int16, 0)
         if zero.dtype != expected:
-            yield f"tensor {name} is {zero.dtype} in the file, not {np.dtype(expected)}"
+            yield f"tensor {own} is {zero.dtype} in the file, not {np.dtype(expected)}"
         if float(scale) != info.format.scale or int(zero) != info.format.zero_point + shift:
-            yield f"tensor {name} has scale {float(scale)} and zero point {int(zero)} in the file"
+            yield f"tensor {own} has scale {float(scale)} and zero point {int(zero)} in the file"
 
 
 def _weights(file: _File, operation: Operation, program: Program, container: str) -> Iterator[str]:
@@ -95,12 +98,13 @@ def _same(found: tuple[np.ndarray | None, ...], expected: tuple[np.ndarray | Non
 
 def _kernels(content: bytes, program: Program) -> Iterator[str]:
     """Layers that this ONNX Runtime does not run in the kernel that `can` said."""
-    running = {output: kind for kind, output in kernels(content)}
+    running, names = {output: kind for kind, output in kernels(content)}, names_in_file(program)
     for operation in program.operations:
-        layer, output = operation.nodes[0], operation.output
+        layer, inner = operation.nodes[0], operation.output
+        output = names.get(inner, inner)
         if operation.weights is not None:
             expected = kernel_type(operation, program)
-            kind = running.get(f"{output}:q", running.get(output, "no kernel of its own"))
+            kind = running.get(f"{inner}:q", running.get(output, "no kernel of its own"))
             if kind != expected:
                 yield f"{layer} runs in {kind} here, not in {expected}"
         elif operation.kind == "quantize" and running.get(output, "").startswith(("QLinear", "QGemm")):

@@ -2,7 +2,7 @@
 
 Every integer tensor stands between a QuantizeLinear and a DequantizeLinear that share one scale and
 zero point; ONNX Runtime fuses these into integer kernels. The quantized tensor carries the program's
-name, so that files can be compared with the preview tensor by tensor.
+name, so that files can be compared with the preview tensor by tensor; outputs carry the network's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from studio.export._onnx.names import names_in_file, rename
 from studio.export._onnx.operators import OnnxOperator, operator
 from studio.export._onnx.weights import INT4, SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program, TensorFormat
@@ -207,6 +208,7 @@ class Writer:
         inputs = [self._value(name) for name in program.inputs]
         outputs = [self._value(name) for name in program.outputs]
         graph = helper.make_graph(self.nodes, program.name, inputs, outputs, list(self.stored.values()))
+        rename(graph, names_in_file(program))
         swish = any(node.op_type == "HardSwish" for node in self.nodes)
         opset = NEWER_OPSET if self.newer else HARD_SWISH_OPSET if swish else OPSET
         ir = NEWER_IR if self.newer else IR
