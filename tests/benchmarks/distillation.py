@@ -30,7 +30,7 @@ TEACHER_EPOCHS = 15
 WITHOUT = "without"
 LOSSES: dict[str, dict[str, float]] = {
     "response": {"alpha": 0.9, "temperature": 4.0},
-    "hints": {"alpha": 0.0, "hints": 1.0},
+    "hints": {"alpha": 0.0, "hints": 20.0},
     "attention": {"alpha": 0.0, "attention": 10.0},
     "relations": {"alpha": 0.0, "relations": 10.0},
 }
@@ -128,6 +128,11 @@ def learn(engine: Any, loss: str, settings: Mapping[str, Any]) -> dict[str, Any]
     return {**made, "macs": cost.macs, "loss": loss, **settings}
 
 
+def named(loss: str) -> str:
+    """Name of a loss with its weights: other weights are another run."""
+    return "-".join([loss, *(f"{value:g}" for value in LOSSES.get(loss, {}).values())])
+
+
 def summary(loss: str, without: list[dict[str, Any]], taught: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over the seeds, and the difference in points with its interval."""
     pairs = [100 * (b["test"] - a["test"]) for a, b in zip(without, taught, strict=True)]
@@ -163,7 +168,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "edge-studio-distillation")
     parser.add_argument("--loss", choices=list(LOSSES), action="append", help="default: all")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     samples, epochs = (3000, 2) if args.quick else (None, args.epochs)
@@ -176,7 +181,7 @@ def main() -> None:
 
     def runs(loss: str) -> list[dict[str, Any]]:
         return [
-            once(args.out / f"{loss}-{mark}-{seed}.json",
+            once(args.out / f"{named(loss)}-{mark}-{seed}.json",
                  lambda seed=seed: learn(engine, loss, {"epochs": epochs, "seed": seed}))
             for seed in range(1 if args.quick else args.seeds)
         ]  # fmt: skip
