@@ -110,6 +110,7 @@ class Recipe:
 def plan_of(plan: Plan, spec: JobSpec, graph: Graph, state: str | None) -> Plan:
     """Return the plan under which one job trains: the job's own steps replace all of the plan's, where it has any.
 
+    A job that makes the network narrower has its cut in either case.
     Names of these steps may be globs; a layer that refuses what a glob gives it goes without, as with defaults.
     Raises PlanError for unknown layers, Refused for a step on a named layer that it cannot take.
     """
@@ -117,7 +118,7 @@ def plan_of(plan: Plan, spec: JobSpec, graph: Graph, state: str | None) -> Plan:
     if spec.layers or spec.groups:
         layers, groups = _spread(spec.layers, graph), _spread(spec.groups, graph, grouped=True)
         plan = canonical(replace(plan, defaults=(), layers=layers, groups=groups), graph)
-    return plan
+    return narrowed(plan, [spec.values])
 
 
 def trained(recipe: Recipe, state: State) -> Plan:

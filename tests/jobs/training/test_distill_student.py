@@ -14,11 +14,13 @@ import torch
 
 from studio.core.errors import PlanError, Refused
 from studio.core.jobspec import JobSpec
+from studio.core.opened import Opened
 from studio.core.plan import Plan, Step
 from studio.core.settings import validate
 from studio.engine.engine import Engine
 from studio.jobs._fresh import draw
 from studio.jobs._narrower import narrowed
+from studio.jobs._recipe import Recipe, plan_of
 from studio.jobs._trainable import Trainable
 from studio.jobs.distill import DistillSettings
 from studio.network.network import Network
@@ -70,6 +72,15 @@ def test_a_training_result_stays_only_with_its_own_cut() -> None:
     trained = replace(narrow, state="sha256:2")
     assert narrowed(trained, [settings(**HALF)]) is trained
     assert narrowed(trained, [settings(width=0.25)]).state is None
+
+
+def test_the_cut_holds_under_steps_of_the_job_itself_and_for_the_jobs_after_it(engine: Engine) -> None:
+    zeros = {"*": (Step("prune_weights", amount=0.5),)}
+    recipe = Recipe(Opened("x.onnx"), Plan(), (JobSpec("distill", HALF, zeros), JobSpec("retrain")))
+    plans = [plan_of(recipe.plan, spec, engine.graph, None) for spec in recipe.jobs]
+    assert [kept(engine, plan) for plan in plans] == [{"conv1": 4, "conv3": 4}] * 2
+    assert plans[0].layers["conv2"] == zeros["*"]
+    assert Recipe.from_json(recipe.to_json()).id == recipe.id
 
 
 def test_a_narrower_copy_learns_and_is_a_state_of_the_plan_with_its_cut(engine: Engine, runner: Runner) -> None:
