@@ -155,7 +155,8 @@ def style_sheet(t: Tokens) -> str:
         width: 9px; height: 7px; }}
     QTableView {{ border: 0; selection-background-color: {t.soft}; selection-color: {t.text}; background: {t.panel};
         alternate-background-color: {t.well}; }}
-    QListWidget#jobs {{ border: 1px solid {t.ctl}; border-radius: 4px; background: {t.panel}; outline: 0; }}
+    QListWidget#jobs {{ border: 1px solid {t.ctl}; border-radius: 4px; background: {t.panel}; outline: 0;
+        padding: 2px; }}
     QListWidget#jobs::item {{ height: {fonts.px(24)}px; padding-left: 6px; }}
     QListWidget#jobs::item:selected {{ background: {t.soft}; color: {t.text}; }}
     QListWidget#jobs:focus {{ border: 2px solid {t.accent}; }}

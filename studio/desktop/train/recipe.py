@@ -95,7 +95,7 @@ class RecipeList(QWidget):
 
     def rescale(self) -> None:
         """Take room for the rows, up to four of them."""
-        self.list.setFixedHeight(fonts.px(ROW) * min(ROWS, self.list.count()) + 8)
+        self.list.setFixedHeight(fonts.px(ROW) * min(ROWS, self.list.count()) + 10)
 
     def set_alone(self, spec: JobSpec) -> None:
         """Make the job that is trained alone another one."""

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 REST_MS = 1000
 """A measurement takes a core for some seconds: it waits until the settings have rested so long."""
-TIP = "Time from the click to the end, measured on the first three batches by a process like the job's own"
+TIP = (
+    "Time from the click to the end, measured on the first three batches by a process like the job's own. "
+    "Validations, the freezing of scales and the writing of the result come on top: seconds each"
+)
 
 
 UNKNOWN = "Time: not measured"
