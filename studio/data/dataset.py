@@ -44,6 +44,7 @@ class Dataset:
             self._pictures = PictureFit(self._shape, preprocess, self._where)
             self.preprocess = self._pictures.preprocess
         self._cache = _Cache()
+        self._orders: dict[int, np.ndarray] = {}
         self.content_id = self._identify(samples, seed)
         # What does not fit shows when the data is opened, not in the middle of a measurement.
         self.batch([0])
@@ -83,7 +84,10 @@ class Dataset:
 
     def order(self, seed: int = 0) -> np.ndarray:
         """Seeded random order of all samples, (count,) int64; by class where labels exist (see `balanced_order`)."""
-        return balanced_order(self.count, self.labels, seed)
+        if seed not in self._orders:
+            self._orders[seed] = balanced_order(self.count, self.labels, seed)
+            self._orders[seed].setflags(write=False)
+        return self._orders[seed]
 
     def _identify(self, samples: int | None, seed: int) -> str:
         status = self._source.path.stat()

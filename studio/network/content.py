@@ -9,6 +9,7 @@ from studio.network.network import Network
 from studio.network.operators import Operator
 
 _KEYS: WeakKeyDictionary[Operator, str] = WeakKeyDictionary()
+_NETWORKS: WeakKeyDictionary[Network, str] = WeakKeyDictionary()
 
 
 def operator_key(operator: Operator) -> str:
@@ -23,8 +24,10 @@ def operator_key(operator: Operator) -> str:
 
 
 def weights_key(network: Network) -> str:
-    """Return sha256 over all nodes of a network: names, inputs, operators."""
-    digest = hashlib.sha256()
-    for node in network.nodes:
-        digest.update(f"{node.name} {node.inputs} {operator_key(node.operator)}".encode())
-    return digest.hexdigest()
+    """Return sha256 over all nodes of a network: names, inputs, operators; computed once, as of operators."""
+    if network not in _NETWORKS:
+        digest = hashlib.sha256()
+        for node in network.nodes:
+            digest.update(f"{node.name} {node.inputs} {operator_key(node.operator)}".encode())
+        _NETWORKS[network] = digest.hexdigest()
+    return _NETWORKS[network]

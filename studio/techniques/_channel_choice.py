@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from studio.core.graph import Graph
 from studio.network.channels import channels_of
-from studio.network.cost import describe
 from studio.network.groups import ChannelGroup
 from studio.network.network import Network
 from studio.techniques._readers import Curve, lost_whole
@@ -42,42 +42,50 @@ def share_of_each(parts: Sequence[Part]) -> list[int]:
     return [part.allowed(pruned_count(part.settings.amount, part.size)) for part in parts]
 
 
-def cheapest(network: Network, parts: Sequence[Part], amount: float) -> list[int]:
+def cheapest(network: Network, graph: Graph, parts: Sequence[Part], amount: float) -> list[int]:
     """Channels to remove of each part until a share of the multiplications is gone that hang on all of them.
 
-    Each time those go whose cost for each multiplication saved is the least.
+    Each time those go whose cost for each multiplication saved is the least. `graph`: the network's.
     """
-    macs = _Macs(network)
-    counts = [0] * len(parts)
+    macs = _Macs(network, graph)
     everything = np.concatenate([part.group.classes[part.places] for part in parts])
-    goal = macs.total - amount * macs.saved(everything)
+    goal = macs.total - amount * macs.saved(macs.share(everything)[None])[0]
+    counts = [0] * len(parts)
+    turns = [_turn(part, 0, macs) for part in parts]
+    costs, shares = np.array([turn.cost for turn in turns]), np.stack([turn.share for turn in turns])
     while macs.total > goal + 0.5:
-        best = min(
-            (found for i, part in enumerate(parts) if (found := _next(part, i, counts[i], macs)) is not None),
-            default=None,
-        )
-        if best is None:
+        best = int((costs / np.maximum(macs.saved(shares), 1e-9)).argmin())
+        if costs[best] == np.inf:
             break
-        _, i, count = best
-        macs.remove(parts[i].curve.order[counts[i] : count])
-        counts[i] = count
+        macs.remove(shares[best])
+        counts[best] = turns[best].count
+        turns[best] = _turn(parts[best], counts[best], macs)
+        costs[best], shares[best] = turns[best].cost, turns[best].share
     return counts
 
 
-def _next(part: Part, place: int, gone: int, macs: _Macs) -> tuple[float, int, int] | None:
-    """Cost of the part's next channels for each multiplication, the part's place, and how many are gone then."""
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """What goes next of a part: how many channels are gone then, at which cost, and their share of each layer."""
+
+    count: int
+    cost: float  # inf where nothing can go
+    share: np.ndarray  # (2, layers)
+
+
+def _turn(part: Part, gone: int, macs: _Macs) -> _Turn:
     count = next((n for n in range(gone + 1, part.size) if part.allowed(n) == n), None)
     if count is None:
-        return None
+        return _Turn(gone, np.inf, macs.share([]))
     cost = part.curve.cost[count - 1] - (part.curve.cost[gone - 1] if gone else 0.0)
-    return cost / max(macs.saved(part.curve.order[gone:count]), 1e-9), place, count
+    return _Turn(count, float(cost), macs.share(part.curve.order[gone:count]))
 
 
 class _Macs:
     """Multiplications of a network while channels go."""
 
-    def __init__(self, network: Network) -> None:
-        channels, graph = channels_of(network), describe(network)
+    def __init__(self, network: Network, graph: Graph) -> None:
+        channels = channels_of(network)
         self._macs = np.array([graph.layer(name).macs for name in channels.made], np.float64)
         self._left = np.ones((2, len(self._macs)))  # shares of each layer's inputs and outputs
         self._shares: dict[int, np.ndarray] = {}  # class -> (2, layers) that go with it
@@ -92,19 +100,21 @@ class _Macs:
     @property
     def total(self) -> float:
         """Multiplications that are left."""
-        return float(self._macs @ self._left.prod(0))
+        return float(self._left.prod(0) @ self._macs)
 
-    def saved(self, classes: np.ndarray) -> float:
-        """Multiplications that go when these classes go too."""
-        return self.total - float(self._macs @ self._without(classes).prod(0))
+    def share(self, classes: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Shares of each layer's inputs and outputs that go with some classes, (2, layers)."""
+        found: np.ndarray = sum((self._shares[int(one)] for one in classes), np.zeros((2, len(self._macs))))
+        return found
 
-    def remove(self, classes: np.ndarray) -> None:
-        """Let classes go."""
-        self._left = self._without(classes)
+    def saved(self, shares: np.ndarray) -> np.ndarray:
+        """Multiplications that go with each of some shares (n, 2, layers) too, (n,)."""
+        found: np.ndarray = self.total - (self._left - shares).prod(1) @ self._macs
+        return found
 
-    def _without(self, classes: np.ndarray) -> np.ndarray:
-        left: np.ndarray = self._left - sum(self._shares[one] for one in classes.tolist())
-        return left
+    def remove(self, share: np.ndarray) -> None:
+        """Let a share go."""
+        self._left = self._left - share
 
 
 def kept_of(parts: Sequence[Part], counts: Sequence[int]) -> Mapping[str, np.ndarray]:

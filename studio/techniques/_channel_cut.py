@@ -61,7 +61,7 @@ def kept_channels(
             alone += parts
     kept = dict(kept_of(alone, share_of_each(alone)))
     for parts in together.values():
-        kept |= kept_of(parts, cheapest(network, parts, parts[0].settings.amount))
+        kept |= kept_of(parts, cheapest(network, context.graph, parts, parts[0].settings.amount))
     return kept
 
 

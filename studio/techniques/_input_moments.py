@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from studio.core.errors import DataError
 from studio.network.network import Network, Node
@@ -53,7 +53,7 @@ def input_moments(
 
     for i, batch in enumerate(batches):
         tick("Looking at the inputs of the layers", i, len(batches))
-        for part in torch.split(batch, size):
+        for part in torch.split(innermost(batch), size):
             network.run((part,), visit=visit)
     return {name: one.finish() for name, one in running.items()}
 
@@ -65,23 +65,27 @@ class _Running:
         self.node = node
         self.generator = np.random.default_rng(0)
         self.count = 0
+        self.order = np.zeros(0, np.int64)
         self.total: np.ndarray | float = 0.0
         self.outer: np.ndarray | float = 0.0
 
     def add(self, value: Tensor, rows: int) -> None:
-        seen = patches(value, self.node, rows, self.generator)
-        if not torch.isfinite(seen).all():
+        found = patches(value, self.node, rows, self.generator)
+        self.order = by_channel(*found.shape[1:])
+        seen = found.flatten(1).numpy()
+        total = seen.sum(0, dtype=np.float64)
+        if not np.isfinite(total).all():
             what = f"the input of layer '{self.node.name}' holds NaN or infinite values on the calibration samples."
             raise DataError(what, remedy="Check the preprocessing (scale, mean, std) and the model's weights.")
         self.count += len(seen)
-        self.total = self.total + seen.double().sum(0).numpy()
-        self.outer = self.outer + (seen.T @ seen).double().numpy()
+        self.total = self.total + total
+        self.outer = self.outer + (seen.T @ seen).astype(np.float64)
 
     def finish(self) -> Moments:
         operator = self.node.operator
         shifts = operator.state_dict().get("bias") is not None and not isinstance(operator, ConvTranspose)
-        mean = np.asarray(self.total) / self.count if shifts else None
-        second = np.asarray(self.outer) / self.count
+        mean = np.asarray(self.total)[self.order] / self.count if shifts else None
+        second = np.asarray(self.outer)[np.ix_(self.order, self.order)] / self.count
         if mean is not None:
             second = second - np.outer(mean, mean)
         ridge = RIDGE * np.trace(second) / len(second)
@@ -104,25 +108,53 @@ def _root(second: np.ndarray) -> np.ndarray:
 
 
 def patches(x: Tensor, node: Node, rows: int, generator: np.random.Generator) -> Tensor:
-    """At most `rows` of the patches (rows, in * kernel places) that the layer's filters are laid on."""
+    """At most `rows` of the patches (rows, kernel places, in) that the layer's filters are laid on.
+
+    Channels lie innermost: so a patch is a few whole pieces of memory where `x` lies so too. A
+    transposed convolution and a linear layer look at one place at a time.
+    """
     operator = node.operator
     if not isinstance(operator, Conv):
         flat = x.movedim(1, -1) if isinstance(operator, ConvTranspose) else x
         flat = flat.reshape(-1, flat.shape[-1])
-        return flat[_chosen(len(flat), rows, generator)]
-    rank = operator.weight.dim() - 2
-    pads = [(operator.pads[i], operator.pads[rank + i]) for i in reversed(range(rank))]
-    x = functional.pad(x, [end for pair in pads for end in pair])
-    for i, size in enumerate(operator.weight.shape[2:]):
-        reach = operator.dilation[i] * (size - 1) + 1
-        x = x.unfold(2 + i, reach, operator.stride[i])[..., :: operator.dilation[i]]
-    places = (len(x), *x.shape[2 : 2 + rank])
-    at = np.unravel_index(_chosen(int(np.prod(places)), rows, generator), places)
-    samples, *where = (torch.from_numpy(index) for index in at)
-    # Channels last, so that one index a place picks whole patches.
-    x = x.movedim(1, 1 + rank)
-    return x[(samples, *where)].flatten(1)
+        return flat[chosen(len(flat), rows, generator)][:, None]
+    x = x.movedim(1, -1).contiguous()
+    sizes = x.shape[1:-1]
+    places = (len(x), *output_sizes(operator, sizes))
+    index, *at = (one[:, None] for one in np.unravel_index(chosen(math.prod(places), rows, generator), places))
+    inside: np.ndarray = np.ones(index.shape, np.bool_)
+    for axis, size in enumerate(sizes):
+        taps = np.arange(operator.weight.shape[2 + axis]) * operator.dilation[axis] - operator.pads[axis]
+        along = (at[axis] * operator.stride[axis] + taps)[:, None, :]
+        inside = (inside[:, :, None] & (along >= 0) & (along < size)).reshape(len(index), -1)
+        index = (index[:, :, None] * size + along.clip(0, size - 1)).reshape(len(index), -1)
+    found = x.reshape(-1, x.shape[-1]).index_select(0, torch.from_numpy(index.reshape(-1)))
+    found = found.reshape(*index.shape, -1)
+    found[torch.from_numpy(~inside)] = 0  # padding
+    return found
 
 
-def _chosen(count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
-    return generator.choice(count, min(rows, count), replace=False)
+def output_sizes(operator: Conv, sizes: Sequence[int]) -> tuple[int, ...]:
+    """Height and width (or length) of a convolution's output."""
+    rank, kernel = len(sizes), operator.weight.shape[2:]
+    return tuple(
+        (size + operator.pads[i] + operator.pads[rank + i] - operator.dilation[i] * (kernel[i] - 1) - 1)
+        // operator.stride[i] + 1
+        for i, size in enumerate(sizes)
+    )  # fmt: skip
+
+
+def chosen(count: int, rows: int, generator: np.random.Generator) -> np.ndarray:
+    """At most `rows` of `count` places, at random, in the order in which they lie in memory."""
+    found: np.ndarray = np.sort(generator.choice(count, min(rows, count), replace=False))
+    return found
+
+
+def innermost(x: Tensor) -> Tensor:
+    """The same samples (N, C, H, W) with channels innermost in memory: convolutions and patches are faster so."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def by_channel(places: int, inputs: int) -> np.ndarray:
+    """Where each value of a weight's row (in * kernel places) lies in a patch (kernel places * in)."""
+    return np.arange(places * inputs).reshape(places, inputs).T.reshape(-1)

@@ -84,14 +84,15 @@ class Reader:
 
 def elimination(classes: Sequence[int], readers: Sequence[Reader]) -> Curve:
     """Order in which classes go, the cheapest each time, down to the last one."""
-    here = [reader.copy() for reader in readers if not reader.columns.keys().isdisjoint(classes)]
+    concerned = [reader for reader in readers if not reader.columns.keys().isdisjoint(classes)]
+    if all(reader.inverse is None for reader in concerned):  # nothing makes up for what goes: costs never change
+        cost = _costs(classes, concerned)
+        ranks = np.argsort(cost, kind="stable")[:-1]
+        return Curve(np.array(classes, np.int64)[ranks], np.cumsum(cost[ranks]))
+    here = [reader.copy() for reader in concerned]
     left, order, costs = list(classes), [], []
     while len(left) > 1:
-        cost = np.zeros(len(left))
-        for reader in here:
-            read = [i for i, one in enumerate(left) if one in reader.columns]
-            if read:
-                cost[read] += reader.costs([left[i] for i in read])
+        cost = _costs(left, here)
         cheapest = int(cost.argmin())
         costs.append(float(cost[cheapest]))
         order.append(left.pop(cheapest))
@@ -99,6 +100,16 @@ def elimination(classes: Sequence[int], readers: Sequence[Reader]) -> Curve:
             if order[-1] in reader.columns:
                 reader.remove(order[-1])
     return Curve(np.array(order, np.int64), np.cumsum(costs))
+
+
+def _costs(classes: Sequence[int], readers: Sequence[Reader]) -> np.ndarray:
+    """Summed cost of removing each class, (n,)."""
+    cost = np.zeros(len(classes))
+    for reader in readers:
+        read = [i for i, one in enumerate(classes) if one in reader.columns]
+        if read:
+            cost[read] += reader.costs([classes[i] for i in read])
+    return cost
 
 
 def reading(network: Network) -> dict[str, frozenset[int]]:

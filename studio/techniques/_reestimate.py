@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from studio.core.errors import DataError
 from studio.network.channels import channels_of
 from studio.network.cut_operators import Kept
 from studio.network.network import Network, Node
-from studio.techniques._features import fitted, rows_of
+from studio.techniques._features import Take, fitted, rows_of
+from studio.techniques._input_moments import innermost
 from studio.techniques._rewrite import Tick, quiet
 
 BYTES = 1 << 28
@@ -39,7 +41,7 @@ def reestimate(
     (N, ...) float32 each. Grouped and depthwise convolutions are fitted group by group; transposed
     ones stay as they are. Raises DataError naming the layer that gets NaN or infinite values.
     """
-    samples = torch.cat(list(batches))[: _affordable(original)]
+    samples = innermost(torch.cat(list(batches))[: _affordable(original)])
     return cut.with_nodes(_Pass(original, cut, left, ridge, tick).nodes(samples))
 
 
@@ -83,25 +85,35 @@ class _Pass:
             self.after[new.name] = value
             return new
         if new.kind in ("conv", "linear") and self.after[new.inputs[0]] is not self.before[new.inputs[0]]:
-            rows = rows_of(new, self.after[new.inputs[0]], self._target(new))
-            if not (torch.isfinite(rows.inputs).all() and torch.isfinite(rows.targets).all()):
+            rows = rows_of(new, self.after[new.inputs[0]], partial(self._target, new))
+            if not (_finite(rows.inputs) and _finite(rows.targets)):
                 what = f"layer '{new.name}' reads or gives NaN or infinite values on the calibration samples."
                 raise DataError(what, remedy="Check the preprocessing (scale, mean, std) and the model's weights.")
             new = replace(new, operator=fitted(new.operator, rows, self.ridge))
         self.after[new.name] = new.operator(*(self.after[name] for name in new.inputs))
         return new
 
-    def _target(self, node: Node) -> Tensor:
+    def _target(self, node: Node, take: Take) -> Tensor:
         """What the layer should give: its original output, or what a sum with a known tensor still lacks."""
-        target = self._original(node.name)
+        target = self._original(node.name, take)
         readers = self.cut.consumers(node.name)
         if len(readers) == 1 and readers[0].kind == "add" and node.name not in self.cut.outputs:
             for other in set(readers[0].inputs) - {node.name}:
-                if other in self.after and self.after[other].shape == target.shape:
-                    return target + self._original(other) - self.after[other]
+                if other in self.after and self._alike(node.name, other):
+                    return target + self._original(other, take) - take(self.after[other])
         return target
 
-    def _original(self, name: str) -> Tensor:
-        """Original tensor, without the channels that are cut."""
-        kept, value = self.left[name], self.before[name]
-        return value if kept.axis is None else value.index_select(kept.axis, torch.from_numpy(kept.along(kept.axis)))
+    def _alike(self, name: str, other: str) -> bool:
+        """True for tensors of one shape that are cut along the same axis."""
+        axes = self.left[name].axis == self.left[other].axis
+        return axes and self.left[name].after[1:] == self.left[other].after[1:] == self.after[other].shape[1:]
+
+    def _original(self, name: str, take: Take) -> Tensor:
+        """Original tensor at the places that are taken, without the channels that are cut."""
+        kept, rows = self.left[name], take(self.before[name])
+        return rows if kept.axis is None else rows[:, torch.from_numpy(kept.along(kept.axis))]
+
+
+def _finite(rows: Tensor) -> bool:
+    """True without NaN and infinite values; the sum is enough where it is finite itself, and costs less."""
+    return bool(torch.isfinite(rows.sum()) or torch.isfinite(rows).all())
