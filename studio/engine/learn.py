@@ -1,7 +1,8 @@
-"""Learned rounding over a whole network: layer by layer in its order (AdaRound, Nagel et al. 2020).
+"""Learned rounding over a whole network: layer by layer in its order (Nagel et al. 2020; Frantar et al. 2023).
 
 Each layer reads what the already compressed layers before it give and is fitted to what the float
-network gives, so that later layers make good what earlier ones got wrong.
+network gives, so that later layers make good what earlier ones got wrong. Weights on a grid learn which
+way to round (`rounding`), weights that share values which one to take (`assignment`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studio.core.encoding import Encoding, Grid, Sparse
-from studio.core.errors import Cancelled
-from studio.engine import rounding, rows
+from studio.core.encoding import Codebook, Encoding, Grid, Sparse
+from studio.core.errors import Cancelled, DataError
+from studio.engine import assignment, rounding, rows
 from studio.lowering.forms import bounds
 from studio.network.network import Network, Node
 from studio.network.operators import Operator
@@ -36,7 +37,7 @@ Batches = list[Tensor]
 class Learned:
     """What learning gave for one layer."""
 
-    encoding: Encoding  # Grid, or Sparse over Grid
+    encoding: Encoding  # of the kind that it was: Grid or Codebook, or Sparse over it
     bias: np.ndarray  # (channels,) float32
 
 
@@ -53,13 +54,14 @@ def learn_rounding(
     progress: Callable[[str, int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Learned]:
-    """Integers, scales and biases of the layers `learn`, in the network's order.
+    """Integers and scales, or indices of shared values, and biases of the layers `learn`, in the network's order.
 
-    `encodings`: by weighted layer; those to learn are a Grid, or Sparse over one, with nearest rounding,
-    whose scales the levels come from; absent = float. `biases`: other than the network's, of layers that
-    are not learned. `samples`: batches of the network's input; labels are not needed. `known`: layers
-    learned before under the same circumstances. `found(layer, learned)` hears of each at once, so that a
-    cancelled run is not lost; `progress(layer, done, total)` counts layers x steps. Raises Cancelled.
+    `encodings`: by weighted layer; those to learn with nearest rounding, whose scales the levels come from
+    or whose values are shared (Grid, Codebook, or Sparse over one; another kind gets a bias only); absent =
+    float. `biases`: other than the network's, of layers that are not learned. `samples`: batches of the
+    network's input; labels are not needed. `known`: layers learned before under the same circumstances.
+    `found(layer, learned)` hears of each at once, so that a cancelled run is not lost; `progress(layer, done,
+    total)` counts layers x steps. Raises Cancelled, and DataError naming the layer that reads or gives NaN.
     """
     walk = _Walk(network, samples)
     learned = {name: one for name, one in (known or {}).items() if name in learn}
@@ -72,7 +74,8 @@ def learn_rounding(
         if node.name in todo:
             done = len(set(learn) - set(todo)) * steps
             report = None if progress is None else _reporter(progress, node.name, done, len(learn) * steps)
-            learned[node.name] = _layer(walk, node, encodings[node.name], steps, report, stop)
+            layer = _layer if isinstance(_inside(encodings[node.name]), Grid) else _shared
+            learned[node.name] = layer(walk, node, encodings[node.name], steps, report, stop)
             todo.remove(node.name)
             if found:
                 found(node.name, learned[node.name])
@@ -149,9 +152,40 @@ def _layer(
     return Learned(made if kept is None else Sparse(kept, made), fitted.bias.reshape(-1).numpy().copy())
 
 
+def _shared(
+    walk: _Walk, node: Node, encoding: Encoding, steps: int,
+    progress: Callable[[int], None] | None, stop: Callable[[], bool] | None,
+) -> Learned:  # fmt: skip
+    """Assign one layer's shared values; a layer that is too small to share any gets its bias."""
+    operator, book = node.operator, _inside(encoding)
+    inputs, targets = _rows(walk, node, torch.Generator().manual_seed(SEED))
+    weight: Tensor = operator.weight.detach()  # type: ignore[operator]
+    task = assignment.task_of(inputs, targets, rows.to_matrix(weight, operator))
+    if isinstance(book, Codebook):
+        free = rows.to_matrix(torch.from_numpy(encoding.decode() != 0), operator)
+        quick = rows.to_matrix(torch.from_numpy(book.indices.astype(np.int64)), operator)
+        report = None if progress is None else lambda share: progress(int(share * steps))
+        indices = assignment.assign(task, _tables(book, operator), quick, free, stop=stop, progress=report)
+        book = replace(book, indices=rows.from_matrix(indices, operator).numpy().astype(np.uint8))
+    made = Sparse(encoding.mask, book) if isinstance(encoding, Sparse) else book
+    decoded = rows.to_matrix(torch.from_numpy(made.decode()), operator).double()
+    return Learned(made, task.bias(decoded).reshape(-1).float().numpy())
+
+
+def _tables(book: Codebook, operator: Operator) -> Tensor:
+    """Values that each output channel may take: (groups, outputs of a group, k) float64."""
+    shape = [-1 if i == book.axis else 1 for i in range(book.rank)]
+    blocks = np.broadcast_to(book.block_of_channel.reshape(shape), book.shape).copy()
+    return torch.from_numpy(book.table.astype(np.float64))[rows.to_matrix(torch.from_numpy(blocks), operator)[:, :, 0]]
+
+
+def _inside(encoding: Encoding) -> Encoding:
+    return encoding.values if isinstance(encoding, Sparse) else encoding
+
+
 def _grid(encoding: Encoding) -> tuple[Grid, np.ndarray | None]:
     """Grid of an encoding, and the mask over it where there is one."""
-    inner = encoding.values if isinstance(encoding, Sparse) else encoding
+    inner = _inside(encoding)
     if not isinstance(inner, Grid):
         raise TypeError(f"only integers on a grid have a rounding to learn, not {type(inner).__name__}")
     return inner, encoding.mask if isinstance(encoding, Sparse) else None
@@ -176,24 +210,35 @@ def _with_integers(encoding: Encoding, q: np.ndarray) -> np.ndarray:
 def _task(
     walk: _Walk, node: Node, lower: np.ndarray, upper: np.ndarray, generator: torch.Generator
 ) -> rounding.Task:  # fmt: skip
-    operator, source = node.operator, node.inputs[0]
-    targets = walk.run(node, operator, walk.float)
-    x, y = walk.compressed[source], targets
-    chosen = _places(operator, y, generator)
+    operator = node.operator
+    inputs, targets = _rows(walk, node, generator)
     weight: Tensor = operator.weight.detach()  # type: ignore[operator]
     own: Tensor | None = operator.bias  # type: ignore[assignment]
     matrix, groups = rows.to_matrix(weight, operator), rows.groups_of(operator)
     readers = walk.network.consumers(node.name)
     alone = len(readers) == 1 and node.name not in walk.network.outputs
     return rounding.Task(
-        torch.cat([rows.input_rows(a, operator, c) for a, c in zip(x, chosen, strict=True)], 1),
-        torch.cat([rows.output_rows(b, operator, c) for b, c in zip(y, chosen, strict=True)], 1),
+        inputs,
+        targets,
         matrix,
         rows.to_matrix(torch.from_numpy(lower), operator),
         rows.to_matrix(torch.from_numpy(upper), operator),
         torch.zeros(groups, 1, matrix.shape[1]) if own is None else own.detach().reshape(groups, 1, -1),
         bounds(readers[0].operator) if alone else None,
     )
+
+
+def _rows(walk: _Walk, node: Node, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What chosen places of a layer's output look at behind the compressed layers, and what the float one gives."""
+    operator, y = node.operator, walk.run(node, node.operator, walk.float)
+    chosen = _places(operator, y, generator)
+    x = walk.compressed[node.inputs[0]]
+    inputs = torch.cat([rows.input_rows(a, operator, c) for a, c in zip(x, chosen, strict=True)], 1)
+    targets = torch.cat([rows.output_rows(b, operator, c) for b, c in zip(y, chosen, strict=True)], 1)
+    if not (torch.isfinite(inputs).all() and torch.isfinite(targets).all()):
+        what = f"layer '{node.name}' reads or gives NaN or infinite values on the calibration samples."
+        raise DataError(what, remedy="Check the preprocessing (scale, mean, std) and the model's weights.")
+    return inputs, targets
 
 
 def _places(operator: Operator, outputs: Batches, generator: torch.Generator) -> list[Tensor]:

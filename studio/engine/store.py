@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from studio.core import paths
-from studio.core.encoding import Encoding, Grid, Sparse, unpack
+from studio.core.encoding import Codebook, Encoding, Grid, Sparse, unpack
 from studio.core.errors import FileError
 from studio.engine.learn import Learned
 
@@ -44,8 +44,8 @@ class LearnedStore:
     def put(self, key: str, learned: Learned) -> None:
         """Keep a result; a folder that cannot be written to costs only the next session's time."""
         self._remember(key, learned)
-        grid = learned.encoding.values if isinstance(learned.encoding, Sparse) else learned.encoding
-        packed = grid.pack()
+        values = learned.encoding.values if isinstance(learned.encoding, Sparse) else learned.encoding
+        packed = values.pack()
         content = len(packed).to_bytes(LENGTH, "little") + packed + learned.bias.astype("<f4").tobytes()
         content += zlib.crc32(content).to_bytes(LENGTH, "little")
         with suppress(FileError, OSError):  # another process may remove old files at the same time
@@ -72,25 +72,25 @@ def _read(key: str, quick: Callable[[], Encoding]) -> Learned | None:
         if zlib.crc32(content) != int.from_bytes(stored[-LENGTH:], "little"):
             return None
         size = int.from_bytes(content[:LENGTH], "little")
-        grid = unpack(content[LENGTH : LENGTH + size])
+        values = unpack(content[LENGTH : LENGTH + size])
         bias = np.frombuffer(content[LENGTH + size :], "<f4").astype(np.float32)
     except (OSError, ValueError, FileError):
         return None
     expected = quick()
     inner = expected.values if isinstance(expected, Sparse) else expected
-    if (
-        not isinstance(grid, Grid)
-        or not isinstance(inner, Grid)
-        or not _like(grid, inner)
-        or not np.isfinite(bias).all()
-    ):
+    if not _like(values, inner) or not np.isfinite(bias).all():
         return None
-    return Learned(Sparse(expected.mask, grid) if isinstance(expected, Sparse) else grid, bias)
+    return Learned(Sparse(expected.mask, values) if isinstance(expected, Sparse) else values, bias)
 
 
-def _like(grid: Grid, other: Grid) -> bool:
-    """True for grids that differ in integers and scales only."""
-    return replace(grid, q=other.q, scale=other.scale).head() == other.head() and grid.scale.shape == other.scale.shape
+def _like(found: Encoding, quick: Encoding) -> bool:
+    """True for what learning can make of the quick form: other integers and scales, other indices, or itself."""
+    if isinstance(found, Grid) and isinstance(quick, Grid):
+        same = replace(found, q=quick.q, scale=quick.scale).head() == quick.head()
+        return same and found.scale.shape == quick.scale.shape
+    if isinstance(found, Codebook) and isinstance(quick, Codebook):
+        return found.shape == quick.shape and replace(found, indices=quick.indices).head() == quick.head()
+    return found.pack() == quick.pack()
 
 
 def _forget_old(folder: Path) -> None:

@@ -38,6 +38,14 @@ class Sorted:
         return np.diff(self._sums[cuts]) / np.maximum(sizes, 1), sizes
 
 
+def blocks_along(shape: tuple[int, ...], axis: int, blocks: int) -> tuple[int, list[tuple[slice, ...]]]:
+    """Channels of a block (0 = all) when `axis` is split into `blocks`, and the part of a weight of each block."""
+    channels = shape[axis]
+    size = 0 if blocks == 1 else max(1, -(-channels // blocks))
+    step = size or channels
+    return size, [(slice(None),) * axis + (slice(first, first + step),) for first in range(0, channels, step)]
+
+
 def start(data: Sorted, k: int, how: str, seed: int = 0) -> np.ndarray:
     """First centroids, ascending (k,) float64: `linear` between the ends, `quantile`, or `kmeans++`.
 

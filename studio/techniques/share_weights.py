@@ -1,4 +1,7 @@
-"""Weights that share 2^bits values, found by k-means (Deep Compression, Han et al. 2016, section 3)."""
+"""Weights that share a few values (Deep Compression, Han et al. 2016, section 3).
+
+Either 2^bits of them, found by k-means, or as many as an error asks for, evenly spaced (Choi et al. 2017).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from studio.core.encoding_codebook import TYPES
 from studio.core.graph import Layer
 from studio.core.settings import Settings, setting
 from studio.core.technique import EncodeContext, Stage
-from studio.techniques._kmeans import Sorted, lloyd, nearest, start
+from studio.techniques._even_values import even_codebook
+from studio.techniques._kmeans import Sorted, blocks_along, lloyd, nearest, start
 
 
 class ShareWeightsSettings(Settings):
@@ -22,6 +26,24 @@ class ShareWeightsSettings(Settings):
         5, "Bits of an index: 2 to the power of so many shared values; 4 or 5 keep most networks' accuracy.",
         title="Index bits", low=1, high=8, step=1, unit="bit", strength="down",
     )  # fmt: skip
+    limit: Literal["bits", "error"] = setting(
+        "bits",
+        "What decides how many values a layer gets: the index bits; or the error, so that large layers get few "
+        "values and small or irregular ones many, evenly spaced.",
+        title="Limit",
+    )
+    error: float = setting(
+        0.05,
+        "Share of the sum of squares that all layers with this step may lose together; a layer's part of it grows "
+        "with the layer.",
+        title="Error", low=0, high=0.5, step=0.01,
+    )  # fmt: skip
+    rounding: Literal["nearest", "learned"] = setting(
+        "nearest",
+        "Each weight takes the nearest value; or, from calibration samples, one by one, each making good the errors "
+        "of those before (GPTQ: takes seconds to a minute).",
+        title="Rounding",
+    )
     start: Literal["linear", "quantile", "kmeans++"] = setting(
         "linear",
         "First values: evenly between the smallest and largest weight, evenly among the weights, or drawn far apart.",
@@ -38,7 +60,11 @@ class ShareWeightsSettings(Settings):
 
 
 class ShareWeights:
-    """K-means over a layer's weights or over each block of its output channels; zeros stay exactly zero."""
+    """Shared values of a layer, or of each block of its output channels; zeros stay exactly zero.
+
+    Of an error E over all layers with the same step, a layer may lose E * (its weights / all weights): the
+    errors of all layers add up in the output, and the same bits take off more where there are more weights.
+    """
 
     name: ClassVar[str] = "share_weights"
     title: ClassVar[str] = "Weight sharing"
@@ -52,41 +78,50 @@ class ShareWeights:
         return None if layer.weighted else f"{layer.name} has no weights to share."
 
     def chip(self, settings: Any) -> str:
-        """`S4`, with blocks `S4x8`."""
-        return f"S{settings.bits}" + (f"x{settings.blocks}" if settings.blocks > 1 else "")
+        """`S4`, with blocks `S4x8`; by error `S8 % E`; with learned rounding `S4 L`."""
+        learned = " L" if settings.rounding == "learned" else ""
+        if settings.limit == "error":
+            return f"S{100 * settings.error:.0f} % E{learned}"
+        return f"S{settings.bits}" + (f"x{settings.blocks}" if settings.blocks > 1 else "") + learned
 
     def scope(self, settings: Any) -> str:
-        """Every layer has its own values."""
-        return "layer"
+        """Every layer has its own values; an error is shared out among all."""
+        return "global" if settings.limit == "error" else "layer"
 
     def inactive(self, settings: Any) -> Mapping[str, str]:
-        """Every setting always counts."""
-        return {}
+        """Bits and start beside an error, the error beside bits."""
+        if settings.limit == "bits":
+            return {"error": "The index bits decide."}
+        return {"bits": "The error decides.", "start": "Evenly spaced values have no start."}
 
     def encode(self, encoding: Encoding, settings: Any, context: EncodeContext) -> Encoding:
         """Dense -> Codebook; Sparse over Dense -> Sparse over Codebook.
 
         Where the layer has zeros, value 0 is zero and the others are found among the rest; only with one
         bit, and a mask that hides all zeros, both values are the rest's. A layer too small for a table to
-        pay stays as it came.
+        pay stays as it came. Learned rounding is the engine's work.
         """
         weight = encoding.decode()
-        kept = weight != 0
         mask = encoding.mask if isinstance(encoding, Sparse) else None
-        hidden = settings.bits == 1 and mask is not None and bool(kept[mask].all())
-        book = share(weight, kept, not bool(kept.all()) and not hidden, settings, context.layer.channel_axis)
+        axis = context.layer.channel_axis
+        if settings.limit == "error":
+            everything = sum(w.size for w in context.peers.values()) or weight.size
+            part = settings.error * weight.size / everything
+            book = even_codebook(weight, part, axis, settings.blocks, settings.centroid_bits)
+        else:
+            kept = weight != 0
+            hidden = settings.bits == 1 and mask is not None and bool(kept[mask].all())
+            book = share(weight, kept, not bool(kept.all()) and not hidden, settings, axis)
         found = book if mask is None else Sparse(mask, book)
         return found if found.bits() < encoding.bits() else encoding
 
 
 def share(weight: np.ndarray, kept: np.ndarray, zero: bool, settings: Any, axis: int) -> Codebook:
     """Codebook of a float32 weight. What is not `kept` gets index 0, whose value is zero where `zero` says so."""
-    channels = weight.shape[axis]
-    size = 0 if settings.blocks == 1 else max(1, -(-channels // settings.blocks))
+    size, parts = blocks_along(weight.shape, axis, settings.blocks)
     indices = np.zeros(weight.shape, np.uint8)
     tables, scales = [], []
-    for first in range(0, channels, size or channels):
-        at = (slice(None),) * axis + (slice(first, first + (size or channels)),)
+    for at in parts:
         table, scale = _table(weight[at][kept[at]], zero, settings)
         own = table[int(zero) :]
         if len(own):

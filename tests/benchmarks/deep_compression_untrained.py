@@ -3,6 +3,7 @@
 As table 1 to 4 of Deep Compression (Han et al. 2016), but with the size of `model.ecs` as it lies on the disk:
 graph, tables, biases and check sums are in every figure. Every ratio is the original float32 weight bytes
 (biases included) to the size of the file. The last file is read back and run; the checks are those of `compress`.
+Kept: the file's value is within one point of float, and the ratio is what the issue asks for where it asks.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _common import arguments, cases, finish, open_case, say, table
 
-NAMES = ("traffic_signs43", "mnist_cnn", "cifar10_smallcnn", "cifar10_resnet20", "ic_resnet8", "kws_dscnn", "vww96")
-LIMITS = {"traffic_signs43": {"ratio": 12.0, "drop": 0.01}}
-"""Ratio at least, loss of accuracy at most."""
+NAMES = (
+    "traffic_signs43", "mnist_cnn", "cifar10_smallcnn", "cifar10_resnet20", "ic_resnet8", "kws_dscnn", "vww96",
+    "ad_autoencoder",
+)  # fmt: skip
+RATIOS = {"traffic_signs43": 12.0}
+"""Ratio at least."""
+DROP = 0.01
+"""Loss of the metric at most, on every case."""
 
 
 def measure(case: dict[str, Any], samples: int | None) -> dict[str, Any]:
@@ -35,8 +41,12 @@ def measure(case: dict[str, Any], samples: int | None) -> dict[str, Any]:
     original = sum(4 * layer.parameters for layer in session.graph.weighted)
     row: dict[str, Any] = {"case": case["name"], "float_bytes": original, "stages": []}
     row["float"] = session.engine.measure(Plan()).value
+    row["learned_s"] = 0.0
     for i in range(len(steps)):
         wanted = replace(plan, defaults=steps[: i + 1])
+        began = time.process_time()
+        session.engine.prepare(wanted)
+        row["learned_s"] += time.process_time() - began
         size = len(_file(session, wanted))
         value = session.engine.measure(wanted, target="packed").value
         row["stages"].append({"technique": steps[i].technique, "bytes": size, "value": value})
@@ -51,8 +61,7 @@ def measure(case: dict[str, Any], samples: int | None) -> dict[str, Any]:
 
 def _judged(row: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     ratio, drop = row["float_bytes"] / found["file_bytes"], row["float"] - found["value"]
-    limit = LIMITS.get(row["case"])
-    kept = limit is None or (ratio >= limit["ratio"] and drop <= limit["drop"] + 1e-9)
+    kept = ratio >= RATIOS.get(row["case"], 0.0) and drop <= DROP + 1e-9
     return {
         "bytes": found["file_bytes"], "ratio": ratio, "value": found["value"], "samples": found["samples"],
         "agreement": found["agreement"], "passed": found["passed"], "kept": kept and found["passed"],
@@ -83,7 +92,7 @@ def _opening(path: Path) -> float:
 
 
 def _limit(case: str) -> str:
-    return f" (≥ {LIMITS[case]['ratio']:g})" if case in LIMITS else ""
+    return f" (≥ {RATIOS[case]:g})" if case in RATIOS else ""
 
 
 def main() -> int:
@@ -95,16 +104,19 @@ def main() -> int:
         rows.append(measure(case, 500 if args.quick and case["name"] != "traffic_signs43" else None))
     titles = ["prune", "+ share", "+ Huffman"]
     columns = ["case", "float32 weights", *(f"{t}: bytes (ratio), top-1" for t in titles), "model.ecs", "ratio",
-               "float", "file's value", "opened in CPU ms", "kept"]  # fmt: skip
+               "float", "file's value", "difference in points", "learned in CPU s", "opened in CPU ms",
+               "within 1 point"]  # fmt: skip
     lines = [
         [r["case"], f"{r['float_bytes']:,}",
          *(f"{s['bytes']:,} ({r['float_bytes'] / s['bytes']:.2f}x), {s['value']:.4f}" for s in r["stages"]),
          f"{r['bytes']:,}", f"{r['ratio']:.2f}x" + _limit(r["case"]),
-         f"{r['float']:.4f}", f"{r['value']:.4f}", f"{r['opened_ms']:.0f}", "yes" if r["kept"] else "NO"]
+         f"{r['float']:.4f}", f"{r['value']:.4f}", f"{100 * (r['value'] - r['float']):+.2f}",
+         f"{r['learned_s']:.1f}", f"{r['opened_ms']:.0f}", "yes" if r["kept"] else "NO"]
         for r in rows
     ]  # fmt: skip
     kept = all(r["kept"] for r in rows)
-    finish(args, "Preset deep-compression without training", {"rows": rows, "kept": kept}, table(columns, lines))
+    note = "The value of ad_autoencoder, which has no labels, is its fidelity to the float network.\n\n"
+    finish(args, "Preset deep-compression without training", {"rows": rows, "kept": kept}, note + table(columns, lines))
     return 0 if kept else 1
 
 

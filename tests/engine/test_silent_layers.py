@@ -30,6 +30,7 @@ STEPS = [
     Step("quantize", weight_bits=1),
     Step("quantize", weight_bits=2, levels="power_of_two"),
     Step("share_weights", bits=2),
+    Step("share_weights", limit="error", error=0.2, rounding="learned"),
 ]
 
 
