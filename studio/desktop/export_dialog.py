@@ -28,6 +28,7 @@ from studio.desktop import fonts, icons
 from studio.desktop.export_facts import FormatFacts, Line, collect, preview_text, seconds_text
 from studio.desktop.export_rows import NAME_WIDTH, SIZE_WIDTH, FormatRow, ResultTable, file_rows, sentence, sign
 from studio.desktop.job import Job
+from studio.desktop.network.skipped import counted
 
 if TYPE_CHECKING:
     from studio.session import Session
@@ -149,9 +150,9 @@ class ExportDialog(QDialog):
         text = f"Every file is then run in its real runtime on all {samples:,} samples and compared with the preview."
         row = QFrame()
         row.setObjectName("format-row")
-        inside = QHBoxLayout(row)
-        inside.setContentsMargins(16, 9, 16, 9)
-        inside.addWidget(sentence(Line("ok", text)), 1)
+        self._sentences = QVBoxLayout(row)
+        self._sentences.setContentsMargins(16, 9, 16, 9)
+        self._sentences.addWidget(sentence(Line("ok", text)))
         return row
 
     def _foot(self) -> QWidget:
@@ -222,7 +223,14 @@ class ExportDialog(QDialog):
             self._formats.addWidget(row)
         if self._session.plan.attention is not None:
             self._add_attention()
+        self._say_skipped()
         self._idle()
+
+    def _say_skipped(self) -> None:
+        """Say once that layers are exported without steps that they do not take; by now that is known."""
+        text = counted(self._session.engine.skipped(self._session.plan))
+        if text and self._sentences.count() == 1:
+            self._sentences.addWidget(sentence(Line("info", f"{text}: the list is under Skipped, below the graph.")))
 
     def _container_choice(self, value: str) -> QComboBox:
         self.container = QComboBox()

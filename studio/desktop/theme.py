@@ -78,6 +78,8 @@ DARK = Tokens(
 )  # fmt: skip
 CHOSEN, TRUTH, UNDERLAY = "#4FC3FF", "#FFFFFF", "#0B0E12"
 """Boxes on pictures, the same in both themes."""
+SPINS = "QAbstractSpinBox#outlined, QInputDialog QAbstractSpinBox"
+"""Boxes with arrows. Not those without: Qt leaves no room for their text once they have a border."""
 _current = LIGHT
 
 
@@ -134,6 +136,11 @@ def icon_file(name: str, t: Tokens) -> str:
     return (paths.resource("icons") / f"{name}-{'dark' if t is DARK else 'light'}.svg").as_posix()
 
 
+def _each(selectors: str, part: str) -> str:
+    """Selectors of a part of several widgets."""
+    return ", ".join(one + part for one in selectors.split(", "))
+
+
 def style_sheet(t: Tokens) -> str:
     """What the palette cannot say."""
     page, section, small = (fonts.px(size) for size in (fonts.PAGE, fonts.SECTION, fonts.SMALL))
@@ -155,6 +162,7 @@ def style_sheet(t: Tokens) -> str:
         width: 9px; height: 7px; }}
     QTableView {{ border: 0; selection-background-color: {t.soft}; selection-color: {t.text}; background: {t.panel};
         alternate-background-color: {t.well}; }}
+    QTableView::item {{ padding: 2px 6px; }}
     QListWidget#jobs {{ border: 1px solid {t.ctl}; border-radius: 4px; background: {t.panel}; outline: 0;
         padding: 2px; }}
     QListWidget#jobs::item {{ height: {fonts.px(24)}px; padding-left: 6px; }}
@@ -173,6 +181,13 @@ def style_sheet(t: Tokens) -> str:
     QTabBar#layer-views::tab:focus {{ color: {t.accent}; }}
     QPushButton, QComboBox, QLineEdit {{ min-height: {fonts.px(24)}px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
+    {SPINS} {{ border: 1px solid {t.ctl}; border-radius: 4px; background: {t.panel}; color: {t.text};
+        min-height: {fonts.px(24)}px; padding-left: 6px; }}
+    {_each(SPINS, ":focus")} {{ border-color: {t.accent}; }}
+    {_each(SPINS, "::up-button")} {{ width: 18px; border: 0; subcontrol-position: top right; }}
+    {_each(SPINS, "::down-button")} {{ width: 18px; border: 0; subcontrol-position: bottom right; }}
+    {_each(SPINS, "::up-arrow")} {{ image: url({icon_file("chevron-up", t)}); width: 9px; height: 9px; }}
+    {_each(SPINS, "::down-arrow")} {{ image: url({icon_file("chevron", t)}); width: 9px; height: 9px; }}
     QAbstractSpinBox QLineEdit {{ border: 0; padding: 0 4px; min-height: 0; background: transparent; }}
     QLineEdit[missed="true"] {{ color: {t.bad}; border-color: {t.bad}; }}
     QPushButton {{ background: {t.raised}; padding: 2px 12px; }}
@@ -188,7 +203,15 @@ def style_sheet(t: Tokens) -> str:
     QComboBox::down-arrow {{ image: url({icon_file("chevron", t)}); width: 12px; height: 12px; }}
     QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.ctl}; outline: 0;
         selection-background-color: {t.soft}; selection-color: {t.text}; }}
-    QCheckBox {{ spacing: 7px; }}
+    QCheckBox, QRadioButton {{ spacing: 7px; }}
+    QCheckBox#section {{ font-size: {section}px; font-weight: 600; }}
+    QRadioButton::indicator {{ width: {fonts.px(14)}px; height: {fonts.px(14)}px; border: 1px solid {t.ctl};
+        border-radius: {fonts.px(14) // 2 + 1}px; background: {t.panel}; }}
+    QRadioButton::indicator:hover, QRadioButton::indicator:focus {{ border: 1px solid {t.accent}; }}
+    QRadioButton::indicator:checked {{ border: 1px solid {t.accent};
+        background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
+        stop: 0.48 {t.accent}, stop: 0.58 {t.panel}); }}
+    QRadioButton::indicator:disabled {{ background: {t.well}; border-color: {t.line}; }}
     QCheckBox::indicator {{ width: {fonts.px(14)}px; height: {fonts.px(14)}px; border: 1px solid {t.ctl};
         border-radius: 3px; background: {t.panel}; }}
     QCheckBox::indicator:hover, QCheckBox::indicator:focus {{ border: 1px solid {t.accent}; }}
@@ -224,6 +247,10 @@ def style_sheet(t: Tokens) -> str:
     QSlider::handle:horizontal {{ width: 10px; height: 16px; margin: -7px 0; border-radius: 3px; background: {t.panel};
         border: 1.5px solid {t.ctl}; }}
     QSlider::handle:horizontal:hover, QSlider::handle:horizontal:focus {{ border: 2px solid {t.accent}; }}
+    QSlider:horizontal {{ min-height: 20px; }}
+    QPushButton#link {{ border: 0; background: transparent; color: {t.accent}; padding: 0; text-align: left;
+        min-height: {fonts.px(20)}px; }}
+    QPushButton#link:hover, QPushButton#link:focus {{ text-decoration: underline; }}
     QPushButton#small {{ min-height: {fonts.px(16)}px; padding: 0 {fonts.px(8)}px; }}
     QFrame#notice {{ background: {t.panel}; border: 1px solid {t.accent}; border-radius: 4px; }}
     QFrame#notice[level="warning"] {{ border-color: {t.warn}; }}

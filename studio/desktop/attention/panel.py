@@ -7,6 +7,7 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
+    QCheckBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -25,6 +26,10 @@ from studio.desktop.attention.pictures import GateChart
 from studio.desktop.attention.worker import Choice, Measurement
 from studio.desktop.network.setting_control import SettingSlider, control
 
+THRESHOLD = "threshold"
+GATE = "Frames whose score is below the threshold do not wake the network; switched off, every frame does"
+NO_GATE = "This selector gives no score: every frame wakes the network"
+
 
 class SelectorPanel(QScrollArea):
     """`changed(final)`: something was set; `choice()` says what. `used()`: put the stage into the plan."""
@@ -39,6 +44,8 @@ class SelectorPanel(QScrollArea):
         self.setFrameShape(QScrollArea.Shape.NoFrame)
         self._values: dict[str, dict[str, Any]] = {}
         self._form: QFormLayout | None = None
+        self._wake_at = 0  # where the gate stood when it was switched off
+        self._scores: tuple[float, ...] = ()  # of the frames that hold the class, measured last
         body = QWidget()
         body.setObjectName("inspector-body")
         self._layout = QVBoxLayout(body)
@@ -60,7 +67,10 @@ class SelectorPanel(QScrollArea):
         self._place = QWidget()
         self._layout.addWidget(self._place)
         self._layout.addLayout(self._window_row())
-        self._layout.addWidget(_section("Wake-up gate"))
+        self.gated = QCheckBox("Wake-up gate")
+        self.gated.setObjectName("section")
+        self.gated.clicked.connect(self._switch_gate)
+        self._layout.addWidget(self.gated)
         self.gate = GateChart()
         self.gate.threshold_changed.connect(self._threshold)
         self._layout.addWidget(self.gate)
@@ -85,6 +95,7 @@ class SelectorPanel(QScrollArea):
         row.addWidget(QLabel("Window in frame pixels"), 1)
         self.crop = [QSpinBox(), QSpinBox()]
         for box, name in zip(self.crop, ("height", "width"), strict=True):
+            box.setObjectName("outlined")
             box.setRange(4, 4096)
             box.setSuffix(" px")
             box.setAccessibleName(f"Window {name}")
@@ -113,7 +124,8 @@ class SelectorPanel(QScrollArea):
     def show_measurement(self, measurement: Measurement) -> None:
         """Show the gate's scores and figures."""
         self.gate.show_scores(measurement.with_class, measurement.without)
-        threshold = dict(measurement.choice.settings).get("threshold", 0)
+        threshold = dict(measurement.choice.settings).get(THRESHOLD, 0)
+        self._scores = tuple(map(float, measurement.with_class))
         self.gate.set_threshold(threshold)
         kept = float((measurement.with_class >= threshold).mean()) if len(measurement.with_class) else 0.0
         alarms = float((measurement.without >= threshold).mean()) if len(measurement.without) else 0.0
@@ -140,16 +152,31 @@ class SelectorPanel(QScrollArea):
                 form.addRow(made)
         self._layout.replaceWidget(old, self._place)
         old.deleteLater()
+        self._scores, self._wake_at = (), 0
+        self._show_gate()
         self.changed.emit(True)
 
     def _set(self, name: str, value: Any, final: bool) -> None:
         self._values[self.selector][name] = value
+        self._show_gate()
         self.changed.emit(final)
 
     def _threshold(self, threshold: int) -> None:
-        if "threshold" in self._controls:
-            self._controls["threshold"].set_value(threshold)
-            self._set("threshold", int(self._controls["threshold"].value()), True)
+        if THRESHOLD in self._controls:
+            self._controls[THRESHOLD].set_value(threshold)
+            self._set(THRESHOLD, int(self._controls[THRESHOLD].value()), True)
+
+    def _show_gate(self) -> None:
+        able = THRESHOLD in self._controls
+        self.gated.setEnabled(able)
+        self.gated.setToolTip(GATE if able else NO_GATE)
+        self.gated.setChecked(able and self._controls[THRESHOLD].value() > 0)
+
+    def _switch_gate(self, on: bool) -> None:
+        """Off: every frame wakes the network. On: as before, else so that no measured frame with an object is lost."""
+        if not on:
+            self._wake_at = int(self._controls[THRESHOLD].value())
+        self._threshold((self._wake_at or max(1, int(min(self._scores, default=1)))) if on else 0)
 
 
 def _share(share: float) -> str:

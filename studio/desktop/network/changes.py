@@ -75,6 +75,7 @@ class ChangesPanel(QWidget):
         self.kind.currentIndexChanged.connect(lambda _: self._show())
         self.text = QLabel(NOTHING)
         self.text.setObjectName("secondary")
+        self.text.setWordWrap(True)
         self.pictures = QListWidget()
         self.pictures.setAccessibleName("Samples whose answer changed: class, before, after")
         self.pictures.setViewMode(QListWidget.ViewMode.IconMode)

@@ -13,7 +13,9 @@ from PySide6.QtWidgets import QWidget
 from studio.desktop import canvas, theme
 from studio.desktop.theme import fonts
 
-LEFT, BOTTOM, TOP = 44, 22, 8
+LEFT, BOTTOM, TOP = 50, 22, 8
+GRIP = 12
+"""Room left of the axis for the grip of the threshold."""
 SHADES = 64
 """Colours of a ramp between its stops."""
 
@@ -67,6 +69,7 @@ class WeightChart(QWidget):
         super().__init__(parent)
         self.setMinimumHeight(fonts.px(118))
         self.setAccessibleName("Histogram of the weights")
+        self.setToolTip("Weights by value. A bar with a gap is higher than the axis: a level that holds many weights")
         self.log = False
         self._before = self._after = np.zeros(1)
         self._edges = np.array([-1.0, 1.0])
@@ -96,6 +99,7 @@ class WeightChart(QWidget):
         self._axes(p, t, box, top)
         after = [self._height(float(count), top) for count in self._after]
         draw_bars(p, box, after, t.compressed)
+        self._breaks(p, t, box, top)
         p.setRenderHint(QPainter.RenderHint.Antialiasing)
         low, high = float(self._edges[0]), float(self._edges[-1])
         if len(self._levels) <= 63:
@@ -106,6 +110,14 @@ class WeightChart(QWidget):
                     p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
         draw_outline(p, box, [self._height(float(count), top) for count in self._before], t.float_, 1.4)
         p.end()
+
+    def _breaks(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:
+        """Gap in every bar that goes on above the axis, which ends with the highest in float."""
+        step = box.width() / len(self._after)
+        cut = [QRectF(box.left() + i * step, box.top() + 5, step, 2) for i in np.flatnonzero(self._after > top)]
+        p.setPen(Qt.PenStyle.NoPen)
+        p.setBrush(QColor(t.panel))
+        p.drawRects(cut)
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:
         p.setFont(fonts.small())
@@ -195,7 +207,7 @@ class ImportanceChart(QWidget):
         p.setPen(QColor(t.text2))
         for share in (0.0, 0.5, 1.0):
             y = box.bottom() - share * box.height()
-            p.drawText(QRectF(0, y - 8, LEFT - 5, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
+            p.drawText(QRectF(0, y - 8, LEFT - GRIP, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
                        f"{share * top:.2g}")  # fmt: skip
         for i, (score, gone) in enumerate(zip(self._scores, self._gone(), strict=True)):
             h = max(0.0, float(score) / top) * box.height()

@@ -28,6 +28,7 @@ from studio.core.technique import Stage
 from studio.desktop import fonts, icons
 from studio.desktop.network.charts import ImportanceChart
 from studio.desktop.network.cut_note import cut_note
+from studio.desktop.network.labels import line, secondary, section, titled, weights_title
 from studio.desktop.network.layer_views import LayerViews
 from studio.desktop.network.since import since
 from studio.desktop.network.skipped import counted, reasons
@@ -93,9 +94,12 @@ class Inspector(QScrollArea):
             card.check.setMinimumWidth(widest)
 
     def retint(self) -> None:
-        """Draw the icons in the colours of the theme."""
+        """Draw icons and titles in the colours of the theme."""
         for name, button in self._arrows.items():
             button.setIcon(icons.icon(name))
+        if self._current:
+            self.thumbnail_ready(self._current)
+            self._show_importance()
 
     def _build_head(self) -> None:
         row = QHBoxLayout()
@@ -118,7 +122,7 @@ class Inspector(QScrollArea):
             row.addWidget(button)
         self._layout.addLayout(row)
         row = QHBoxLayout()
-        self.detail, self.sizes = _secondary(""), QLabel()
+        self.detail, self.sizes = secondary(""), QLabel()
         row.addWidget(self.detail, 1)
         row.addWidget(self.sizes)
         self._layout.addLayout(row)
@@ -135,8 +139,9 @@ class Inspector(QScrollArea):
         log.setToolTip("Logarithmic counts: shows the tails")
         log.toggled.connect(self.weights.set_log)
         self.views.tabs.currentChanged.connect(lambda at: log.setVisible(at == 0))
-        self.weights_title = _section("Weights")
-        layout.addLayout(_line(self.weights_title, log))
+        self.views.tabs.currentChanged.connect(lambda _: self.thumbnail_ready(self._current))
+        self.weights_title = section("Weights")
+        layout.addLayout(line(self.weights_title, log))
         layout.addWidget(self.views)
         self.criterion = QComboBox()
         self.criterion.setAccessibleName("Importance criterion")
@@ -148,8 +153,8 @@ class Inspector(QScrollArea):
         self.criterion.setMinimumContentsLength(8)
         self.criterion.setCurrentIndex(self.criterion.findData("l1"))
         self.criterion.activated.connect(lambda _: self._show_importance())
-        self.importance_title = _section("Importance")
-        layout.addLayout(_line(self.importance_title, self.criterion))
+        self.importance_title = section("Importance")
+        layout.addLayout(line(self.importance_title, self.criterion))
         layout.addWidget(self.importance)
         self._layout.addWidget(self._charts)
 
@@ -158,7 +163,7 @@ class Inspector(QScrollArea):
         layout = QVBoxLayout(self._techniques)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(6)
-        layout.addLayout(_line(_section("Techniques"), _secondary("effect when on")))
+        layout.addLayout(line(section("Techniques"), secondary("effect when on")))
         self.skipped_link = QPushButton()
         self.skipped_link.setObjectName("link")
         self.skipped_link.setToolTip("List the steps of the plan that layers do not take, with the reasons")
@@ -169,7 +174,7 @@ class Inspector(QScrollArea):
         self.cards: dict[str, TechniqueCard] = {}  # by technique, in the order in which they act
         for technique in sorted(found, key=lambda f: f.stage):
             if technique.stage >= Stage.CODE and not any(c.found.stage >= Stage.CODE for c in self.cards.values()):
-                layout.addWidget(_secondary("stored form and kernel"))
+                layout.addWidget(secondary("stored form and kernel"))
             card = TechniqueCard(technique.name)
             card.changed.connect(self._set_step)
             card.switched.connect(lambda on, card=card: self._switch(card, on))
@@ -187,8 +192,8 @@ class Inspector(QScrollArea):
         self.float_button.clicked.connect(self._leave_float)
         label = QLabel("Output tensor")
         label.setBuddy(self.activation)
-        layout.addLayout(_line(label, self.activation, self.float_button))
-        self.sqnr = _secondary("")
+        layout.addLayout(line(label, self.activation, self.float_button))
+        self.sqnr = secondary("")
         layout.addWidget(self.sqnr)
         self._layout.addWidget(self._techniques)
 
@@ -314,15 +319,10 @@ class Inspector(QScrollArea):
         self.weights.show_weights(found.counts_before, found.counts_after, found.edges, found.levels)
         self.importance.show_dropped(found.dead)
         self.cards["low_rank"].show_note(" · ".join(found.parts))
-        self.weights_title.setText(self._weights_text(len(found.levels)))
+        shared = self.cards["share_weights"].on
+        self.weights_title.setText(weights_title(len(found.levels), shared, self.views.current))
         noise = found.row.sqnr_db
         self.sqnr.setText("" if noise is None else f"SQNR of the weights {noise:.1f} dB")
-
-    def _weights_text(self, levels: int) -> str:
-        if not levels:
-            return "Weights   float"
-        sharing = self.cards.get("share_weights")
-        return f"Weights   {levels:,} {'centroids' if sharing is not None and sharing.on else 'levels'}"
 
     def scored(self, name: str, criterion: str, answer: np.ndarray | str) -> None:
         """Draw the importance of the current layer, or say why there is none."""
@@ -333,7 +333,7 @@ class Inspector(QScrollArea):
             self.importance_title.setText("Importance")
         else:
             self.importance.show_scores(answer)
-            self.importance_title.setText(f"Importance   {len(answer)} channels, sorted")
+            self.importance_title.setText(titled("Importance", f"{len(answer)} channels, sorted"))
 
     def _show_importance(self) -> None:
         if (
@@ -381,24 +381,3 @@ class Inspector(QScrollArea):
     def _set_activation(self) -> None:
         if self._session is not None:
             self._session.set_activation(self._current, self.activation.currentData())
-
-
-def _section(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    label.setObjectName("section")
-    return label
-
-
-def _secondary(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setObjectName("secondary")
-    return label
-
-
-def _line(*widgets: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.addWidget(widgets[0], 1)
-    for widget in widgets[1:]:
-        row.addWidget(widget)
-    return row

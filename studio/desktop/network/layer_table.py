@@ -20,7 +20,7 @@ COLUMNS = ("Layer", "Kind", "Params", "MACs", "KiB", "Bits", "Sparse", "SQNR dB"
 BAR_COLUMNS = {4: "compressed", 7: "updating", 8: "sensitivity"}
 WITH_KIND = 720
 """Width from which the table has room for the kind of a layer."""
-WIDTHS = {1: 78, 2: 62, 3: 62, 4: 80, 5: 40, 6: 60, 7: 80, 8: 80}
+WIDTHS = {1: 84, 2: 70, 3: 68, 4: 80, 5: 40, 6: 60, 7: 80, 8: 80}
 """Widths of the columns behind the name, which takes the rest."""
 SORT_ROLE = Qt.ItemDataRole.UserRole
 SHARE_ROLE = Qt.ItemDataRole.UserRole + 1

@@ -171,7 +171,7 @@ def kernel_text(facts: FastFacts) -> str:
     name = {"winograd2": "Winograd F(2×2, 3×3)", "winograd4": "Winograd F(4×4, 3×3)"}.get(facts.algorithm, "FFT")
     threads = "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
     return (
-        f"<b>{name}</b> · {verdict}<br>Time {times} on {threads}<br>"
+        f"{fonts.strong(name)} · {verdict}<br>Time {times} on {threads}<br>"
         f"Multiplications {before:,} → {after:,} ({100 * facts.saved:.0f} % saved)<br>Weights {floats}<br>"
         f"Weights {ints}<br>Largest error {facts.float_error:.1e} in float, int8 {exact}<br>{OWN_KERNELS}"
     )

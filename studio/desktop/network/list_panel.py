@@ -26,6 +26,7 @@ class ListPanel(QWidget):
         self.table = table
         self.text = QLabel()
         self.text.setObjectName("secondary")
+        self.text.setWordWrap(True)  # else a long sentence would widen the panel, and squeeze its neighbours
         self.head = QHBoxLayout()
         self.head.addWidget(self.text, 1)
         layout = QVBoxLayout(self)

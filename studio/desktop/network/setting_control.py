@@ -66,6 +66,31 @@ class MeasuredSlider(QSlider):
         return QRectF(found).adjusted(1, 1, -1, -1)
 
 
+class WholeBox(QSpinBox):
+    """Box of a whole number, outlined like every other control."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        _outline(self)
+
+
+class RealBox(QDoubleSpinBox):
+    """Box of a number, outlined like every other control."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        _outline(self)
+
+
+def _outline(widget: QWidget) -> None:
+    """Draw what the style sheet cannot: Qt leaves no room for the text of a box without arrows that has a border."""
+    t, p = theme.tokens(), QPainter(widget)
+    p.setRenderHint(QPainter.RenderHint.Antialiasing)
+    p.setPen(QPen(QColor(t.accent if widget.hasFocus() else t.ctl if widget.isEnabled() else t.line), 1))
+    p.drawRoundedRect(QRectF(widget.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 4, 4)
+    p.end()
+
+
 class SettingSlider(QWidget):
     """Slider and value box of one number. `changed(value, final)`: final is False while the hand drags."""
 
@@ -80,7 +105,7 @@ class SettingSlider(QWidget):
         self.slider.setRange(0, round((high - low) / self._step))
         self.slider.setAccessibleName(declared.title)
         self.slider.setToolTip(declared.help)
-        self.box = QSpinBox() if declared.kind == "int" else QDoubleSpinBox()
+        self.box = WholeBox() if declared.kind == "int" else RealBox()
         self._percent = shows_percent(declared)
         self._typed_before: float = 0.0
         self._fill_box(low, high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHeaderView, QWidget
 
 from studio.core import registry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from studio.session import Session
 
 COLUMNS = ("Layer", "Step", "From", "Why not here")
-TIPS = ("", "", "Where the plan says it: for all layers, or for the layer that was factored", "")
+TIPS = ("", "", "Where the plan says it: for all layers, set here, or on the layer of which this is a factor", "")
 NOTHING = "Every layer takes every step that the plan has for it."
 
 
@@ -35,6 +35,8 @@ class SkippedPanel(ListPanel):
         table.setAlternatingRowColors(True)
         table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
         table.horizontalHeader().setStretchLastSection(True)
+        table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)  # reasons are sentences
+        table.setTextElideMode(Qt.TextElideMode.ElideRight)
         super().__init__("skipped", table, parent)
         self.steps: tuple[Skipped, ...] = ()
         self._latest: Latest | None = None
@@ -42,8 +44,8 @@ class SkippedPanel(ListPanel):
 
     def rescale(self) -> None:
         """Take room for the current size of type."""
-        self.table.verticalHeader().setDefaultSectionSize(fonts.px(26))
-        for column, width in enumerate((150, 120, 100)):
+        self.table.verticalHeader().setMinimumSectionSize(fonts.px(26))
+        for column, width in enumerate((150, 110, 90)):
             self.table.setColumnWidth(column, fonts.px(width))
 
     def set_session(self, session: Session | None) -> None:
@@ -77,7 +79,7 @@ class SkippedPanel(ListPanel):
         # A plan that cannot be carried out yet, for want of data, says so elsewhere; its defaults are known.
         failed = isinstance(answer, StudioError)
         self.steps = session.engine.resolve(session.plan).skipped if failed else answer
-        self._show()
+        self.refresh()
         self.found.emit(self.steps)
 
     def _show(self) -> None:
@@ -110,7 +112,7 @@ def where_from(one: Skipped, plan: Plan, graph: Graph) -> str:
     """Where a plan says the step that was skipped."""
     if any(step.technique == one.technique for step in plan.layers.get(one.layer, ())):
         return "set here"
-    return "all layers" if one.layer in graph else f"its layer, {one.layer.rpartition('/')[0]}"
+    return "all layers" if one.layer in graph else "inherited"
 
 
 def _many(count: int, word: str) -> str:

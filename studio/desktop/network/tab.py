@@ -64,7 +64,6 @@ class NetworkTab(QWidget):
         self.tradeoff = TradeoffPlot()
         self.furthest = Furthest(self)
         self.search = QLineEdit()
-        self.search.setPlaceholderText("Find layer (Ctrl+F)")
         self.search.setAccessibleName("Find layer")
         self.search.setClearButtonEnabled(True)
         self._fresh: set[str] = set()
@@ -133,7 +132,8 @@ class NetworkTab(QWidget):
 
     def rescale(self) -> None:
         """Take room for the current size of type; splitters go where they start."""
-        self.search.setFixedWidth(fonts.px(190))
+        self.search.setFixedWidth(fonts.px(120 if self._compact else 190))
+        self.search.setPlaceholderText("Find layer" if self._compact else "Find layer (Ctrl+F)")
         self.inspector.setMaximumWidth(fonts.px(560))
         inspector, plot, lists = (392, 316, 206) if self._compact else (432, 366, 214)
         _divide(self._whole, 1, fonts.px(inspector))
@@ -361,6 +361,7 @@ def _button(text: str, tip: str, act: object) -> QPushButton:
 def _tool(text: str, tip: str, act: object) -> QToolButton:
     button = QToolButton()
     button.setText(text)
+    button.setObjectName("outlined")
     button.setToolTip(tip)
     button.setAccessibleName(tip)
     button.clicked.connect(act)
