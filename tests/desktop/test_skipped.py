@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QDialog, QLabel
 from pytestqt.qtbot import QtBot
 
 from studio.core.plan import Plan, Step
@@ -88,6 +89,16 @@ def test_a_greyed_card_says_that_the_plan_has_the_step(demo: Any, qtbot: QtBot) 
     assert not card.skipped.isVisible()
     demo.undo()
     qtbot.waitUntil(lambda: card.reason.text() == reason, timeout=WAIT_MS)
+
+
+def test_the_export_dialog_says_how_many(demo: Any, qtbot: QtBot) -> None:
+    demo.use_preset("structured-int8")
+    demo.export()
+    dialog = demo.findChild(QDialog, "export-dialog")
+    qtbot.waitUntil(lambda: len(dialog.rows) >= 2, timeout=WAIT_MS)
+    texts = [label.text() for label in dialog.findChildren(QLabel)]
+    assert "1 step skipped on 1 layer: the list is under Skipped, below the graph." in texts
+    dialog.close()
 
 
 def test_origin_and_owner_of_a_skipped_step(demo: Any) -> None:
