@@ -1,14 +1,18 @@
-"""Accuracy before and after training on CIFAR-10: pruned, cut, few bits; beside the float network trained as long.
+"""Compressed networks trained on CIFAR-10, beside the float network trained as long.
 
-Every run: one thread, one seed, a tenth of the training data held back; the test file is read for the
-figures alone. "before" is the plan without training.
+All start from the same float network: the model of `data/`, retrained for `--first` epochs. Each plan then
+trains for `--epochs` more, and so does the float network that it is held against: the same budget, data, seed
+and augmentation. The float network of the first part is also the teacher where the job is `distill`. A tenth of
+the training data is held back (settings were chosen on it); the test file is read for the figures alone, and
+those of a compressed plan come from its `model.ecs`, read back and run. One thread; seconds are wall clock.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +21,43 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _common import SHARED, arguments, cases, finish, say, table
 
 CASES = ("ic_resnet8", "cifar10_resnet20")
-STEPS: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "float": [],
-    "half the MACs": [("prune_channels", {"amount": 0.5})],
-    "80 % zeros": [("prune_weights", {"amount": 0.8})],
-    "int8": [("quantize", {})],
-    "int4": [("quantize", {"weight_bits": 4})],
-    "ternary": [("quantize", {"weight_bits": 2})],
-    "shared, 2 bits": [("share_weights", {"bits": 2})],
-}
-JOBS = {"float": "retrain", "half the MACs": "retrain", "80 % zeros": "retrain", "shared, 2 bits": "tune_centroids"}
+FLOAT = "float"
 AUGMENT = {"flip": True, "shift": 2}
-RATES = {"retrain": 0.02, "quantization_aware": 0.02, "tune_centroids": 0.003}
+TAUGHT = {"alpha": 0.7, "compare": False}
 
-EXTRA: dict[str, dict[str, Any]] = {"80 % zeros": {"schedule": "cubic"}}
+
+@dataclass(frozen=True)
+class Trial:
+    """A plan, the job that trains it, and what it may lose of top-1 against the float network.
+
+    `ratio`: of the float32 weights to the whole file, at least.
+    """
+
+    steps: tuple[tuple[str, dict[str, Any]], ...] = ()
+    job: str = "retrain"
+    settings: dict[str, Any] = field(default_factory=dict)
+    most: float | None = None
+    ratio: float | None = None
+
+
+HALF = ("prune_channels", {"amount": 0.5})
+TRIALS = {
+    FLOAT: Trial(settings={"learning_rate": 0.02}),
+    "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.05, **TAUGHT}, most=0.005),
+    "int8": Trial((("quantize", {}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.001),
+    "int4": Trial((("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.003),
+    "ternary": Trial((("quantize", {"weight_bits": 2}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.025),
+    "structured, int4, Huffman": Trial(
+        (("prune_channels", {"amount": 0.4}), ("quantize", {"weight_bits": 4}), ("huffman", {})),
+        "distill", {"learning_rate": 0.03, **TAUGHT}, most=0.01, ratio=12,
+    ),
+    "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
+    "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
+}  # fmt: skip
 
 
 class Memory:
-    """No checkpoints: a benchmark that is stopped starts again."""
+    """No checkpoints: a run that is stopped starts again."""
 
     def load(self) -> None:
         return None
@@ -46,14 +69,22 @@ class Memory:
         del content
 
 
-def engine_of(case: dict[str, Any], samples: int | None) -> Any:
-    """Engine on a case with its training data."""
+def engine_of(case: dict[str, Any], samples: int | None, weights: Path | None = None) -> Any:
+    """Engine on a case with its training data, on other weights where a file of them is given."""
+    import numpy as np
+    import torch
+
     from studio import data, formats
     from studio.engine.engine import Engine
     from studio.network.cost import describe
     from studio.network.fold import fold
 
     network = fold(formats.read(SHARED / case["model"]))
+    if weights is not None:
+        found = np.load(weights)
+        with torch.no_grad():
+            for name, tensor in _tensors(network).items():
+                tensor.copy_(torch.from_numpy(found[name]))
     opened = {
         role: data.open(
             SHARED / case[key], input_shape=network.input_shape, preprocess=case["preprocess"], samples=count
@@ -63,56 +94,139 @@ def engine_of(case: dict[str, Any], samples: int | None) -> Any:
     return Engine(network, describe(network), opened)
 
 
-def run(engine: Any, name: str, epochs: int, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """Train one plan; its accuracy before and after."""
+def _tensors(network: Any) -> dict[str, Any]:
+    return {f"{n.name}.{name}": t for n in network.nodes for name, t in n.operator.named_parameters()}
+
+
+def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
+    """File of the float network's weights after the first part, kept from an earlier run; None for those given."""
+    import numpy as np
+
+    if not args.first:
+        return None
+    file: Path = args.out / f"{case['name']}-{args.first}-{seed}-{'quick' if args.quick else 'all'}.npz"
+    if not file.exists():
+        engine = engine_of(case, 3000 if args.quick else None)
+        plan, _ = trained(engine, TRIALS[FLOAT], args.first, seed, {"learning_rate": 0.05})
+        found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
+        part = file.with_suffix(".part.npz")
+        np.savez(part, **found)
+        part.replace(file)
+    return file
+
+
+def trained(engine: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
+    """Plan of a trial with what its training made, and the curve."""
     from studio.core import registry
-    from studio.core.plan import Plan, Step
     from studio.core.settings import validate
     from studio.jobs._base import Task
 
+    plan, job = plan_of(trial), registry.find("jobs", trial.job)
+    given = {"epochs": epochs, "seed": seed, **AUGMENT, **trial.settings, **changes}
+    task = Task(engine, plan, validate(job.settings, given, job.name), _told, Memory(), lambda: None)
+    state = job.run(task)
+    return replace(plan, state=engine.add_state(state)), state.about["curve"]
+
+
+def _told(report: Any) -> None:
+    if "validation" in report.values:
+        say(f"epoch {report.epoch}: {report.values}, {report.seconds_left or 0:.0f} s left")
+
+
+def plan_of(trial: Trial) -> Any:
+    """Plan of a trial before training."""
+    from studio.core.plan import Plan, Step
+
     plan = Plan()
-    for technique, settings in STEPS[name]:
+    for technique, settings in trial.steps:
         plan = plan.with_default(Step(technique, **settings))
-    found = registry.find("jobs", JOBS.get(name, "quantization_aware"))
-    rate = {"learning_rate": RATES[found.name]}
-    settings = validate(
-        found.settings,
-        {"epochs": epochs, "seed": seed, **AUGMENT, **rate, **EXTRA.get(name, {}), **changes},
-        found.name,
-    )
-    before = engine.measure(plan)
-    started = time.monotonic()
-    task = Task(engine, plan, settings, lambda report: say(f"{name}: {report}"), Memory(), lambda: None)
-    state = found.run(task)
-    seconds = time.monotonic() - started
-    after = engine.measure(replace(plan, state=engine.add_state(state)))
+    return plan
+
+
+def run(case: dict[str, Any], args: Any, name: str, seed: int) -> dict[str, Any]:
+    """Row of one plan: kept from an earlier run with the same settings and `--resume`, else made."""
+    trial = TRIALS[name]
+    changes = {} if args.rate is None else {"learning_rate": args.rate}
+    identity = json.loads(json.dumps([vars(trial), changes, args.first, args.epochs, args.quick]))
+    file = args.out / f"{case['name']}-{name.replace(' ', '_').replace(',', '')}-{seed}.json"
+    if args.resume and file.exists():
+        found = json.loads(file.read_text())
+        if found["identity"] == identity:
+            row: dict[str, Any] = found["row"]
+            return row
+    row = {"case": case["name"], "plan": name, "seed": seed, **measured(case, args, trial, seed, changes)}
+    say(str(row))
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"identity": identity, "row": row}))
+    part.replace(file)
+    return row
+
+
+def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Train one plan, write its file and run that."""
+    from studio.engine.exporting import export_plan
+
+    engine = engine_of(case, 3000 if args.quick else None, first(case, args, seed))
+    before = engine.measure(plan_of(trial))
+    began = time.monotonic()
+    plan, curve = trained(engine, trial, args.epochs, seed, changes)
+    seconds = time.monotonic() - began
+    weights = 4 * sum(t.numel() for t in _tensors(engine.network).values())
+    manifest = export_plan(engine, plan, args.out / "files", ("packed",), {"name": case["name"]}, force=True)
+    written = manifest["exports"][0]
     return {
-        "plan": name, "job": found.name, "before": before.value, "after": after.value,
-        "validation": state.about["curve"][-1]["validation"], "bytes": after.cost.flash_bytes,
-        "macs": after.cost.macs, "seconds": round(seconds), "seed": seed, "epochs": epochs,
+        "job": trial.job, "before": before.value, "after": written["value"], "passed": written["passed"],
+        "validation": curve[-1]["validation"], "bytes": written["file_bytes"],
+        "ratio": weights / written["file_bytes"], "macs": engine.cost(plan).macs, "seconds": round(seconds),
+        "epochs": args.epochs,
     }  # fmt: skip
+
+
+def judged(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """Lines of the table: what each plan loses against the float network of its case and seed, and its limits."""
+    reference = {(row["case"], row["seed"]): row["after"] for row in rows if row["plan"] == FLOAT}
+    lines = []
+    for row in rows:
+        trial, value = TRIALS[row["plan"]], reference.get((row["case"], row["seed"]))
+        lost = None if value is None or row["plan"] == FLOAT else value - row["after"]
+        kept = [lost <= trial.most + 1e-9] if lost is not None and trial.most is not None else []
+        kept += [row["ratio"] >= trial.ratio] if trial.ratio is not None else []
+        row |= {"lost": lost, "kept": all(kept) and row["passed"] if kept else None}
+        limit = "" if trial.most is None else f" (≤ {100 * trial.most:.1f})"
+        wanted = "" if trial.ratio is None else f" (≥ {trial.ratio:g})"
+        lines.append([
+            row["case"], row["plan"], row["job"], row["seed"], f"{row['before']:.4f}", f"{row['after']:.4f}",
+            "" if lost is None else f"{100 * lost:+.2f}{limit}", f"{row['validation']:.4f}", f"{row['macs']:,}",
+            f"{row['bytes']:,}", f"{row['ratio']:.2f}x{wanted}", f"{row['seconds'] / 60:.1f}",
+            {None: "", True: "yes", False: "NO"}[row["kept"]],
+        ])  # fmt: skip
+    return lines
 
 
 def main() -> None:
     """Run the cases and plans that are asked for."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--case", choices=CASES, action="append", help="default: all")
-    parser.add_argument("--plan", choices=list(STEPS), action="append", help="default: all")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--plan", choices=list(TRIALS), action="append", help="default: all")
+    parser.add_argument("--first", type=int, default=20, help="epochs of the float network before; 0 = none")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each plan")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rate", type=float, help="learning rate instead of the benchmark's own")
+    parser.add_argument("--out", type=Path, default=Path("/tmp/edge-studio-training"), help="folder of what is made")
+    parser.add_argument("--resume", action="store_true", help="take rows that an earlier run finished")
     args = parser.parse_args()
-    rows = []
-    for case in cases(*(args.case or CASES)):
-        engine = engine_of(case, 6000 if args.quick else None)
-        for name in args.plan or STEPS:
-            for seed in range(args.seeds):
-                changes = {} if args.rate is None else {"learning_rate": args.rate}
-                rows.append({"case": case["name"], **run(engine, name, args.epochs, seed, changes)})
-                say(str(rows[-1]))
-    columns = ["case", "plan", "job", "before", "after", "validation", "bytes", "macs", "epochs", "seed", "seconds"]
-    text = table(columns, [[row[column] for column in columns] for row in rows])
-    finish(args, "Training: what it recovers", {"rows": rows}, text)
+    if args.quick:
+        args.first, args.epochs = 1, 1
+    args.out.mkdir(parents=True, exist_ok=True)
+    names = args.plan or list(TRIALS)
+    rows = [
+        run(case, args, name, seed)
+        for case in cases(*(args.case or CASES)) for name in names for seed in range(args.seeds)
+    ]  # fmt: skip
+    columns = ["case", "plan", "job", "seed", "before", "trained", "points below float", "held back", "MACs",
+               "model.ecs", "ratio", "minutes", "kept"]  # fmt: skip
+    note = f"Float network: {args.first} epochs, then {args.epochs} more; each plan: {args.epochs}.\n\n"
+    finish(args, "Training: what it recovers", {"rows": rows}, note + table(columns, judged(rows)))
 
 
 if __name__ == "__main__":
