@@ -44,7 +44,6 @@ class Dataset:
             self._pictures = PictureFit(self._shape, preprocess, self._where)
             self.preprocess = self._pictures.preprocess
         self._cache = _Cache()
-        self._orders: dict[int, np.ndarray] = {}
         self.content_id = self._identify(samples, seed)
         # What does not fit shows when the data is opened, not in the middle of a measurement.
         self.batch([0])
@@ -82,12 +81,12 @@ class Dataset:
         stretched: np.ndarray = np.rint((x - low) * (255 / (high - low or 1.0))).astype(np.uint8)
         return stretched
 
-    def order(self, seed: int = 0) -> np.ndarray:
-        """Seeded random order of all samples, (count,) int64; by class where labels exist (see `balanced_order`)."""
-        if seed not in self._orders:
-            self._orders[seed] = balanced_order(self.count, self.labels, seed)
-            self._orders[seed].setflags(write=False)
-        return self._orders[seed]
+    def order(self, seed: int = 0, first: int | None = None) -> np.ndarray:
+        """Seeded random order of all samples, (count,) int64; by class where labels exist (see `balanced_order`).
+
+        `first`: only so many of it, which is much faster for a few of many.
+        """
+        return balanced_order(self.count, self.labels, seed, first)
 
     def _identify(self, samples: int | None, seed: int) -> str:
         status = self._source.path.stat()

@@ -13,8 +13,8 @@ import numpy as np
 from studio.core.errors import DataError
 
 
-def balanced_order(count: int, labels: np.ndarray | None, seed: int) -> np.ndarray:
-    """Seeded random order of 0..count-1, (count,) int64.
+def balanced_order(count: int, labels: np.ndarray | None, seed: int, first: int | None = None) -> np.ndarray:
+    """Seeded random order of 0..count-1, (count,) int64; `first`: only so many of it.
 
     With labels, each prefix of length p holds p * n_c / count samples of class c to less than one
     (the chairman assignment problem, Tijdeman 1980). Raises DataError for a negative seed.
@@ -23,23 +23,23 @@ def balanced_order(count: int, labels: np.ndarray | None, seed: int) -> np.ndarr
         raise DataError(f"seed {seed} is not possible.", where="seed", remedy="Choose 0 or more.")
     random = np.random.default_rng(seed)
     if labels is None or count == 0:
-        return random.permutation(count)
+        return random.permutation(count)[:first]
     classes = np.unique(labels)
     if len(classes) == 1:
-        return random.permutation(count)
+        return random.permutation(count)[:first]
     members = [random.permutation(np.flatnonzero(labels == c)) for c in classes]
-    return _interleave(members, iter(random.random(count)))
+    return _interleave(members, iter(random.random(count)), count if first is None else min(first, count))
 
 
-def _interleave(members: list[np.ndarray], draws: Iterator[float]) -> np.ndarray:
-    """Earliest deadline first; `draws` decide between equal deadlines."""
+def _interleave(members: list[np.ndarray], draws: Iterator[float], most: int) -> np.ndarray:
+    """Earliest deadline first, `most` samples; `draws` decide between equal deadlines."""
     slack = 1 / (2 * len(members) - 2)
     total = sum(map(len, members))
     waiting = [(slack * total / len(m), c, 0) for c, m in enumerate(members)]
     heapq.heapify(waiting)
     ready: list[tuple[float, float, int, int]] = []
-    order = np.empty(total, dtype=np.int64)
-    for place in range(total):
+    order = np.empty(most, dtype=np.int64)
+    for place in range(most):
         # The tolerance keeps rounding from shifting a release by a whole place.
         while waiting and waiting[0][0] <= place + 1 + 1e-9:
             _, c, k = heapq.heappop(waiting)

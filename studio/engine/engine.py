@@ -252,7 +252,7 @@ class Engine:
             key = (variant.key, wanted)
             if key not in self._statistics:
                 dataset, info = self.calibration(wanted)
-                indices = dataset.order(wanted.seed)[: info.samples]
+                indices = dataset.order(wanted.seed, info.samples)
                 report = titled(progress, "Calibrating")
                 self._statistics[key] = collect(variant.network, dataset, indices, progress=report)
                 forget(self._statistics, KEPT_PROGRAMS)
@@ -284,7 +284,7 @@ class Engine:
     def batches(self, wanted: Calibration) -> list[torch.Tensor]:
         """Calibration samples of the network's input in batches, in the order of `statistics`."""
         dataset, info = self.calibration(wanted)
-        indices = dataset.order(wanted.seed)[: info.samples]
+        indices = dataset.order(wanted.seed, info.samples)
         return [torch.from_numpy(dataset.batch(indices[i : i + CHUNK])) for i in range(0, len(indices), CHUNK)]
 
     def importance(self, layer: Layer, criterion: str, calibration: Calibration) -> np.ndarray:
@@ -310,7 +310,7 @@ class Engine:
         with self._calibrating:
             if wanted not in self._gradients:
                 dataset, info = self.calibration(wanted)
-                indices = dataset.order(wanted.seed)[: info.samples]
+                indices = dataset.order(wanted.seed, info.samples)
                 self._gradients[wanted] = channel_effects(self.network, dataset, indices)
             return self._gradients[wanted]
 

@@ -65,13 +65,13 @@ class _Running:
         self.node = node
         self.generator = np.random.default_rng(0)
         self.count = 0
-        self.order = np.zeros(0, np.int64)
+        self.order: np.ndarray | slice = slice(None)
         self.total: np.ndarray | float = 0.0
         self.outer: np.ndarray | float = 0.0
 
     def add(self, value: Tensor, rows: int) -> None:
         found = patches(value, self.node, rows, self.generator)
-        self.order = by_channel(*found.shape[1:])
+        self.order = by_channel(*found.shape[1:]) if found.shape[1] > 1 else slice(None)
         seen = found.flatten(1).numpy()
         total = seen.sum(0, dtype=np.float64)
         if not np.isfinite(total).all():
@@ -85,7 +85,7 @@ class _Running:
         operator = self.node.operator
         shifts = operator.state_dict().get("bias") is not None and not isinstance(operator, ConvTranspose)
         mean = np.asarray(self.total)[self.order] / self.count if shifts else None
-        second = np.asarray(self.outer)[np.ix_(self.order, self.order)] / self.count
+        second = np.asarray(self.outer)[self.order][:, self.order] / self.count
         if mean is not None:
             second = second - np.outer(mean, mean)
         ridge = RIDGE * np.trace(second) / len(second)

@@ -137,7 +137,8 @@ def _errors(
     error -= rows
     plain = np.einsum("ij,ij->i", error, error).astype(np.float64)
     if places == 1:
-        expected = 2 * plain + np.square(error.sum(1, dtype=np.float64))
+        total = error @ np.ones(error.shape[1], np.float32)
+        expected = 2 * plain + np.square(total.astype(np.float64))
     else:
         inputs = (error.reshape(-1, places) @ np.ones(places, np.float32)).reshape(len(weight), -1)
         expected = plain + np.einsum("ij,ij->i", inputs, inputs) + np.square(inputs.sum(1, dtype=np.float64))
@@ -152,6 +153,5 @@ def _rounded(values: np.ndarray, bits: int, power_of_two: bool) -> np.ndarray:
         return nearest_level(values, bits, power_of_two)
     most = level_table(bits)[-1]
     np.rint(values, out=values)
-    np.minimum(values, most, out=values)
-    np.maximum(values, -most, out=values)
+    np.clip(values, -most, most, out=values)
     return values

@@ -30,6 +30,13 @@ def test_the_order_is_seeded_and_not_the_files(labels: np.ndarray | None) -> Non
     assert (np.diff(first) < 0).sum() > 20
 
 
+@pytest.mark.parametrize("labels", [None, np.repeat([3, 7, 8], [50, 30, 20]), np.zeros(100, dtype=int)])
+def test_a_part_is_the_begin_of_the_whole(labels: np.ndarray | None) -> None:
+    whole = balanced_order(100, labels, 1)
+    for first in (0, 1, 37, 100, 300):
+        assert np.array_equal(balanced_order(100, labels, 1, first), whole[:first])
+
+
 def test_classes_do_not_follow_each_other_in_one_fixed_pattern() -> None:
     labels = np.repeat(np.arange(4), 100)
     rounds = labels[balanced_order(400, labels, 0)].reshape(100, 4)
