@@ -70,9 +70,10 @@ def cut(session: Session, wanted: list[tuple[str, float, Step]], progress: Progr
 def sentence(row: dict[str, Any]) -> str:
     """One decided cut for a person."""
     if row["amount"] == 0:
-        return f"furthest cut of {row['layers']}: even the smallest costs more than {100 * row['drop']:g} points"
-    lost = f"{100 * (row['value'] - row['reference']):+.2f} points on the {row['samples']:,} evaluation samples"
-    return f"furthest cut of {row['layers']}: amount {100 * row['amount']:.1f} %, chosen by {lost}"
+        return f"furthest cut of {row['layers']}: even the smallest costs more than {100 * row['drop']:g} pt"
+    lost = f"{100 * (row['value'] - row['reference']):+.2f} points"
+    where = f"decided on the {row['samples']:,} evaluation samples"
+    return f"furthest cut of {row['layers']}: amount {100 * row['amount']:.1f} %, {lost}, {where}"
 
 
 def _groups(session: Session, layers: str) -> list[str] | None:

@@ -89,5 +89,5 @@ def test_a_layer_without_a_cut_is_refused(tmp_path: Path, capsys: pytest.Capture
 
 def test_sentences_say_what_it_was_chosen_by() -> None:
     row = {"layers": "*", "drop": 0.01, "amount": 0.371, "reference": 0.9, "value": 0.892, "samples": 900}
-    assert sentence(row) == ("furthest cut of *: amount 37.1 %, chosen by -0.80 points on the 900 evaluation samples")
-    assert sentence({**row, "amount": 0}) == "furthest cut of *: even the smallest costs more than 1 points"
+    assert sentence(row) == ("furthest cut of *: amount 37.1 %, -0.80 points, decided on the 900 evaluation samples")
+    assert sentence({**row, "amount": 0}) == "furthest cut of *: even the smallest costs more than 1 pt"
