@@ -64,7 +64,7 @@ class Engine:
         self.sources = dict(sources)
         self.base = variant_of(network, graph, graph)
         self.evaluator = Evaluator(sources["evaluation"]) if "evaluation" in sources else None
-        self.quick_first = False  # cuts that take long are in a quick form until `settle`
+        self.quick_first = False  # rewrites that take long are in a quick form until `prepare`
         self._rewriter = Rewriter(self.base, self._scores, self.batches)
         self._resolved: dict[str, Resolved] = {}
         self._states: dict[str, State] = {}
@@ -101,7 +101,7 @@ class Engine:
     ) -> Variant:
         """Return the float network that the plan's rewrites make; the original itself where there are none.
 
-        With `quick_first`, cuts are in the form that is there, unless the `full` one is asked for. Raises
+        With `quick_first`, rewrites are in the form that is there, unless the `full` one is asked for. Raises
         DataError where a rewrite needs samples and there are none, Cancelled when `stop()` says so.
         """
 
@@ -198,8 +198,9 @@ class Engine:
 
     def quick(self, plan: Plan) -> str:
         """What the form that is there of a plan lacks, in words; empty where it is the full one."""
-        lacks = {"quick cut, still fitting": self.variant(plan).quick, "nearest, not learned": bool(self.pending(plan))}
-        return ", ".join(text for text, lacking in lacks.items() if lacking)
+        fit = "quick fit" if self.variant(plan).quick else ""
+        rounding = "nearest, not learned" if self.pending(plan) else ""
+        return ", ".join(filter(None, (fit, rounding)))
 
     def _form(self, plan: Plan) -> str:
         """Key of a plan in the form that is there: quick or full."""

@@ -2,7 +2,7 @@
 
 First the exact cost, then accuracy on a small fixed subset, then on more and more samples while the
 hand rests; where rounding is to be learned, all that in the quick form, then again in the learned one. A
-cut that takes long to fit is shown in its quick form on the small subset first, then in full.
+rewrite that takes long to fit is shown in its quick form on the small subset first, then in full.
 What runs when a newer plan comes is dropped only behind the small subset, so that a moving slider sees
 every answer that was finished instead of none.
 """

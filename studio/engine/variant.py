@@ -44,7 +44,7 @@ class Variant:
     encoder: Encoder
     weight_keys: Mapping[str, str]
     origin: Mapping[str, str]
-    quick: bool = False  # a quick form of the plan's cuts stands in it
+    quick: bool = False  # a quick form of a rewrite stands in it
 
     def layer_bytes(self, name: str, encoding: Encoding, biased: bool) -> int:
         """Packed weights and bias of a layer; `biased`: it gets a bias even where the network has none."""
@@ -60,7 +60,7 @@ class Variant:
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """Quick form of a cut, and the channels that stay in it, bool (channels,) by channel group."""
+    """Quick form of a rewrite, and the channels that stay where it is a cut, bool (channels,) by channel group."""
 
     variant: Variant
     kept: Mapping[str, np.ndarray]
@@ -97,7 +97,7 @@ class Rewriter:
         """Return the network after STRUCTURE, FACTOR and EQUALIZE; the base where nothing is rewritten.
 
         A `state` that was made for these rewrites gives its cuts, its tensors and its encodings. Unless the
-        `full` form is wanted, a quick one may stand for a cut that is not there yet.
+        `full` form is wanted, a quick one may stand for a rewrite that is not there yet.
         """
         if state is None or not fits(state, resolved):
             return self._rewrite(resolved, calibration, {}, self.base.key, full)

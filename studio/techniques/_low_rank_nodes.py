@@ -48,15 +48,26 @@ def _made(node: Node, problem: Problem, settings: Any) -> list[Node]:
     return factor_nodes(node, weights, chosen[0], None if problem.mean is None else lost @ problem.mean)
 
 
+def sketched(network: Network, work: Mapping[str, Any], context: RewriteContext) -> Network | None:
+    """Quick form: factors of the weights alone where no moments are in memory; None where all of them are."""
+    unknown = [n for n in work if work[n].data_aware and context.recall(_key(network, n, work[n])) is None]
+    if not unknown:
+        return None
+    plain = {name: work[name].model_copy(update={"data_aware": False}) for name in unknown}
+    return rewritten(network, {**work, **plain}, context)
+
+
+def _key(network: Network, name: str, settings: Any) -> str:
+    """Content key of what is to be factored of a layer."""
+    if settings.data_aware:
+        return f"low_rank {weights_key(network)} {name} aware"
+    return f"low_rank {operator_key(network.by_name[name].operator)}"
+
+
 def _problems(network: Network, work: Mapping[str, Any], context: RewriteContext) -> dict[str, Problem]:
     """What is to be factored, by layer; one pass over the samples serves all that are not known yet."""
-    whole = weights_key(network)
-    keys = {
-        name: f"low_rank {whole} {name} aware" if work[name].data_aware
-        else f"low_rank {operator_key(network.by_name[name].operator)}"
-        for name in work
-    }  # fmt: skip
-    known = {name: _known(keys[name], context) for name in work}
+    keys = {name: _key(network, name, settings) for name, settings in work.items()}
+    known: dict[str, Problem | None] = {name: context.recall(key) for name, key in keys.items()}
     fresh = [name for name in work if known[name] is None]
     moments = _moments(network, [name for name in fresh if work[name].data_aware], context)
 
@@ -66,19 +77,6 @@ def _problems(network: Network, work: Mapping[str, Any], context: RewriteContext
         return kept
 
     return {name: problem(name) for name in work}
-
-
-def _known(key: str, context: RewriteContext) -> Problem | None:
-    """What is kept under a key, without computing it."""
-
-    def absent() -> Problem:
-        raise LookupError(key)
-
-    try:
-        found: Problem = context.remember(key, absent)
-    except LookupError:
-        return None
-    return found
 
 
 def _moments(network: Network, names: list[str], context: RewriteContext) -> Mapping[str, Moments]:

@@ -13,6 +13,8 @@ from studio.techniques._factor import count
 from studio.techniques._rewrite import RewriteContext
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from studio.network.network import Network
     from studio.techniques._ranks import Spectrum
 
@@ -97,6 +99,15 @@ class LowRank:
         from studio.techniques._low_rank_nodes import rewritten
 
         return rewritten(network, work, context)
+
+    def sketch(
+        self, network: Network, work: Mapping[str, Any], context: RewriteContext
+    ) -> tuple[Network, Mapping[str, np.ndarray]] | None:
+        """Return a quick form of what `rewrite` would give, no channels cut; None where it needs no sample any more."""
+        from studio.techniques._low_rank_nodes import sketched
+
+        found = sketched(network, work, context)
+        return None if found is None else (found, {})
 
     def spectrum(self, network: Network, layer: str, settings: Any, context: RewriteContext) -> Spectrum:
         """Singular values of a layer with kept energy and rank, as `rewrite` cuts them; for one it takes."""

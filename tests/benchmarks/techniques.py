@@ -31,7 +31,7 @@ CASES = (
 ATTACHED_MS = 100.0
 MOVES = 5
 REASONS = {
-    "low_rank": "the inputs' covariance is taken from calibration data, or a large matrix is decomposed, once",
+    "low_rank": "a large matrix is decomposed, once",
     "equalize": "all pairs of layers of the network are balanced together",
     "quantize": "sixty scales are tried for every channel of a million weights",
     "share_weights": "the weights are sorted and clustered",

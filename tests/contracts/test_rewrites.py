@@ -58,7 +58,7 @@ def context_of(network: Network, seed: int) -> RewriteContext:
             known[key] = compute()
         return known[key]
 
-    return RewriteContext(network, graph, scores, lambda: batches, remember)
+    return RewriteContext(network, graph, scores, lambda: batches, remember, recall=known.get)
 
 
 def work_of(network: Network, step: Step) -> dict[str, Any]:

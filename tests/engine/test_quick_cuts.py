@@ -1,4 +1,4 @@
-"""Cuts in a quick form first: labelled, replaced by the full form, which is the same as without it."""
+"""Cuts and factors in a quick form first: labelled, replaced by the full form, which is the same as without it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from studio.techniques import _channel_cut
 
 CUT = Plan(defaults=(Step("prune_channels", amount=0.4),))
 INT8 = Plan(defaults=(Step("prune_channels", amount=0.4), Step("quantize")))
-LABEL = "quick cut, still fitting"
+LABEL = "quick fit"
 
 
 @pytest.fixture
@@ -93,6 +93,20 @@ def test_a_moving_slider_waits_for_no_fit(session: Session, monkeypatch: pytest.
     released.set()
     session.wait()
     assert session.measured[session.plan.key].result.quick == ""
+
+
+def test_factors_of_the_weights_alone_stand_for_data_aware_ones(session: Session) -> None:
+    engine, name = session.engine, "layer3.0.conv2"
+    aware, plain = (Plan().with_step(name, Step("low_rank", data_aware=on)) for on in (True, False))
+    quick = engine.variant(aware)
+    assert quick.quick
+    assert weights_key(quick.network) == weights_key(engine.variant(plan=plain).network)
+    assert not engine.variant(plain).quick
+    full = engine.variant(aware, full=True)
+    other = Engine(engine.network, engine.graph, engine.sources)
+    assert weights_key(full.network) == weights_key(other.variant(aware).network) != weights_key(quick.network)
+    # The moments are in memory now: another strength needs no quick form.
+    assert not engine.variant(Plan().with_step(name, Step("low_rank", keep=0.3))).quick
 
 
 def test_what_is_decided_by_measuring_is_measured_in_full(session: Session) -> None:

@@ -69,7 +69,7 @@ def context_of(net: Network, samples: Sequence[Tensor] | None = None) -> Rewrite
             memory[key] = compute()
         return memory[key]
 
-    return RewriteContext(net, describe(net), scores, batches, remember)
+    return RewriteContext(net, describe(net), scores, batches, remember, recall=memory.get)
 
 
 def kept(net: Network, group: str, samples: Sequence[Tensor] | None = None, **settings: Any) -> list[int]:
