@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -98,6 +98,7 @@ class SelectorPanel(QScrollArea):
             box.setObjectName("outlined")
             box.setRange(4, 4096)
             box.setSuffix(" px")
+            box.setAlignment(Qt.AlignmentFlag.AlignRight)
             box.setAccessibleName(f"Window {name}")
             box.valueChanged.connect(lambda _: self.changed.emit(True))
             row.addWidget(box)
