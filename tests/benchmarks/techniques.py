@@ -118,7 +118,7 @@ def main() -> int:
     slow = [row for row in rows if row["move_ms"] > ATTACHED_MS]
     lines = [
         [r["case"], f"{r['layer']} ({r['weights']:,})", r["technique"], f"{r['first_ms']:.0f}", f"{r['move_ms']:.0f}",
-         "" if r["full_first_ms"] is None else f"{r['full_first_ms']:.0f}, then {r['full_move_ms']:.0f}",
+         ", then ".join(f"{ms:.0f}" for ms in (r["full_first_ms"], r["full_move_ms"]) if ms is not None),
          REASONS.get(r["technique"], "no reason known") if max(r["first_ms"], r["move_ms"]) > ATTACHED_MS else ""]
         for r in rows
     ]  # fmt: skip
