@@ -13,8 +13,6 @@ from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
 from studio.engine.resolve import is_factor
-from studio.network.channels import channels_of
-from studio.network.groups import groups_of
 from studio.techniques._factor import count
 from studio.techniques.low_rank import seen_shape
 
@@ -33,6 +31,9 @@ MATRIX = 64
 
 def kept_outputs(engine: Engine, plan: Plan, layer: Layer) -> np.ndarray | None:
     """Output channels of the original layer that a plan leaves, bool (channels,); None where its group is not cut."""
+    from studio.network.channels import channels_of  # imports torch, which the start page does without
+    from studio.network.groups import groups_of
+
     flags = engine.kept(plan).get(str(layer.group))
     if flags is None:
         return None

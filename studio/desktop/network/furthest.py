@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QInputDialog, QWidget
 from studio.core.plan import Plan, Step
 from studio.desktop.job import Job
 from studio.session.events import Notice, Progress
+from studio.session.layer_parts import cut_groups
 
 if TYPE_CHECKING:
     from studio.engine.furthest_cut import FurthestCut
@@ -60,8 +61,6 @@ class Furthest(QObject):
         session = self._session
         if session is None:
             return
-        from studio.session.layer_parts import cut_groups  # imports torch, which the start page does without
-
         groups = cut_groups(map(session.graph.layer, layers))
         plan, self._plan, self._layers = session.plan, session.plan, groups
         self.progressed.emit(Progress("Looking for the furthest cut", 0, 0, ""))
