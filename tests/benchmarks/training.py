@@ -42,14 +42,14 @@ class Trial:
 
 HALF = ("prune_channels", {"amount": 0.5})
 TRIALS = {
-    FLOAT: Trial(settings={"learning_rate": 0.02}),
-    "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.05, **TAUGHT}, most=0.005),
-    "int8": Trial((("quantize", {}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.001),
-    "int4": Trial((("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.003),
+    FLOAT: Trial(settings={"learning_rate": 0.01}),
+    "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005),
+    "int8": Trial((("quantize", {}),), "distill", {"learning_rate": 0.005, **TAUGHT}, most=0.001),
+    "int4": Trial((("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.003),
     "ternary": Trial((("quantize", {"weight_bits": 2}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.025),
     "structured, int4, Huffman": Trial(
-        (("prune_channels", {"amount": 0.4}), ("quantize", {"weight_bits": 4}), ("huffman", {})),
-        "distill", {"learning_rate": 0.03, **TAUGHT}, most=0.01, ratio=12,
+        (("prune_channels", {"amount": 0.18, "scope": "layer"}), ("quantize", {"weight_bits": 4}), ("huffman", {})),
+        "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.01, ratio=12,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
@@ -107,7 +107,7 @@ def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
     file: Path = args.out / f"{case['name']}-{args.first}-{seed}-{'quick' if args.quick else 'all'}.npz"
     if not file.exists():
         engine = engine_of(case, 3000 if args.quick else None)
-        plan, _ = trained(engine, TRIALS[FLOAT], args.first, seed, {"learning_rate": 0.05})
+        plan, _ = trained(engine, TRIALS[FLOAT], args.first, seed, {})
         found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
         part = file.with_suffix(".part.npz")
         np.savez(part, **found)
@@ -208,7 +208,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--case", choices=CASES, action="append", help="default: all")
     parser.add_argument("--plan", choices=list(TRIALS), action="append", help="default: all")
-    parser.add_argument("--first", type=int, default=20, help="epochs of the float network before; 0 = none")
+    parser.add_argument("--first", type=int, default=4, help="epochs of the float network before; 0 = none")
     parser.add_argument("--epochs", type=int, default=10, help="epochs of each plan")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rate", type=float, help="learning rate instead of the benchmark's own")
