@@ -117,7 +117,10 @@ def describe(engine: Engine, plan: Plan, program: Program, identity: Mapping[str
         "classes": list(dataset.classes) if dataset and dataset.classes else None,
         "layout": "NCHW" if len(engine.network.input_shape) == 4 else "as the source network",
         "input": _tensor(program, program.inputs[0]),
-        "outputs": [_tensor(program, name) for name in program.outputs],
+        "outputs": [
+            _tensor(program, name) | {"name": own}
+            for name, own in zip(program.outputs, engine.network.outputs, strict=True)
+        ],
         "full_integer": not program.float_layers,
         "float_layers": list(program.float_layers),
     }
