@@ -53,7 +53,8 @@ def measure(case: dict[str, Any], samples: int | None) -> dict[str, Any]:
         value = session.engine.measure(wanted, target="packed").value
         row["stages"].append({"technique": steps[i].technique, "bytes": size, "value": value})
     if case["calibration"] == "same file" and case["metric"] == "top1":
-        row["held_out"] = _held_out(session, replace(plan, defaults=steps[:2]))
+        nearest = steps[1].with_settings(rounding="nearest")  # else it would start from what all samples gave
+        row["held_out"] = _held_out(session, replace(plan, defaults=(steps[0], nearest)))
     session.set_plan(plan, "deep-compression")
     session.cancel()
     with tempfile.TemporaryDirectory() as out:
