@@ -74,12 +74,14 @@ class _Running:
         self.order = by_channel(*found.shape[1:]) if found.shape[1] > 1 else slice(None)
         seen = found.flatten(1).numpy()
         total = seen.sum(0, dtype=np.float64)
-        if not np.isfinite(total).all():
-            what = f"the input of layer '{self.node.name}' holds NaN or infinite values on the calibration samples."
+        with np.errstate(over="ignore", invalid="ignore"):
+            outer = seen.T @ seen
+        if not (np.isfinite(total).all() and np.isfinite(outer).all()):
+            what = f"the input of layer '{self.node.name}' holds NaN or huge values on the calibration samples."
             raise DataError(what, remedy="Check the preprocessing (scale, mean, std) and the model's weights.")
         self.count += len(seen)
         self.total = self.total + total
-        self.outer = self.outer + (seen.T @ seen).astype(np.float64)
+        self.outer = self.outer + outer.astype(np.float64)
 
     def finish(self) -> Moments:
         operator = self.node.operator
