@@ -44,7 +44,7 @@ HALF = ("prune_channels", {"amount": 0.5})
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.01}),
     "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005),
-    "int8": Trial((("quantize", {}),), "distill", {"learning_rate": 0.005, **TAUGHT}, most=0.001),
+    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.01}, most=0.001),
     "int4": Trial((("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.003),
     "ternary": Trial((("quantize", {"weight_bits": 2}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.025),
     "structured, int4, Huffman": Trial(
