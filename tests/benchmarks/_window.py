@@ -49,6 +49,7 @@ class Gaps:
 
     def start(self, phase: str) -> None:
         """Count under another name; an empty one counts nothing."""
+        say(f"{time.strftime('%H:%M:%S')} {phase or 'end'}")
         self.phase, self._last, self._starved = phase, time.perf_counter(), starved_ms()
         if phase:
             self.worst.setdefault(phase, 0.0)

@@ -77,8 +77,9 @@ def report(args: argparse.Namespace, bench: Bench, trained: bool, load: float) -
         ["while", "longest gap, ms", f"gaps over {LIMIT_MS:.0f} ms", "longest less waits for a core, ms"], rows
     )
     text += (
-        f"\nThe job trained to the last count: {'yes' if trained else 'no'}. It runs with one thread at low priority. "
-        f"Beside window and job: {args.beside}; load average at the end {load:.1f}.\n"
+        f"\nThe job trained to the last count: {'yes' if trained else 'no'}. It runs with one thread, 10 levels of "
+        f"niceness above the window's {os.getpriority(os.PRIO_PROCESS, 0)}. Beside them: {args.beside}; "
+        f"load average at the end {load:.1f}. The first line, without a job, says what the machine itself adds.\n"
     )
     found = {
         "case": args.case, "gaps_ms": gaps.worst, "late": gaps.late, "own_ms": gaps.own, "worst_ms": worst,
