@@ -17,7 +17,10 @@ from studio.core.jobspec import JobSpec
 from studio.core.opened import Opened
 from studio.core.plan import Plan, Step
 from studio.core.settings import validate
+from studio.core.state import State
 from studio.engine.engine import Engine
+from studio.jobs import _worker
+from studio.jobs._folder import JobFolder
 from studio.jobs._fresh import draw
 from studio.jobs._narrower import narrowed
 from studio.jobs._recipe import Recipe, plan_of
@@ -158,9 +161,10 @@ def test_in_a_session_the_copy_can_be_undone_exported_and_repeated_from_its_file
     session = open_session(model, files["evaluation"], train=files["train"])
     before = session.graph.macs
     specs = (JobSpec("distill", {**SETTINGS, **HALF, "compare": False}), JobSpec("retrain", {**SETTINGS, "epochs": 1}))
-    job = session.start_job(*specs)
-    job.wait(120)
-    session.jobs.apply(job)
+    recipe, folder = session.jobs.recipe(specs), JobFolder(tmp_path / "job")
+    folder.prepare(recipe, None)
+    _worker.run(folder, recipe)  # as the process of a job does
+    session.jobs.take(recipe, State.load(folder.state(1)))
     plan = session.plan
     assert session.engine.unused(plan) == ()  # retrain went on from what distill left
     assert session.engine.cost(plan).macs == 64 * 9 * (4 + 16 + 16) + 16
@@ -172,7 +176,7 @@ def test_in_a_session_the_copy_can_be_undone_exported_and_repeated_from_its_file
     session.undo()
     assert session.engine.cost(session.plan).macs == before
     session.set_plan(file, "file")
-    assert session.jobs.recipe().id == job.recipe.id  # the file's jobs from their begin: the same work
+    assert session.jobs.recipe().id == recipe.id  # the file's jobs from their begin: the same work
     again.close()
     session.close()
 
