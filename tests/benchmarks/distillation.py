@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, arguments, cases, finish, say, table
+from _common import SHARED, Memory, arguments, cases, finish, say, table
 
 WIDTH = 0.5
 AUGMENT = {"flip": True, "shift": 2}
@@ -36,19 +36,6 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t, two sides, 95 %, by number of seeds."""
-
-
-class Memory:
-    """No checkpoints: a run that is stopped starts again."""
-
-    def load(self) -> None:
-        return None
-
-    def due(self) -> bool:
-        return False
-
-    def save(self, content: Any) -> None:
-        del content
 
 
 def engine_of(case: dict[str, Any], model: Path, samples: int | None) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, arguments, cases, finish, say, table
+from _common import SHARED, Memory, arguments, cases, finish, say, table
 
 CASES = ("ic_resnet8", "cifar10_resnet20")
 FLOAT = "float"
@@ -54,19 +54,6 @@ TRIALS = {
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
 }  # fmt: skip
-
-
-class Memory:
-    """No checkpoints: a run that is stopped starts again."""
-
-    def load(self) -> None:
-        return None
-
-    def due(self) -> bool:
-        return False
-
-    def save(self, content: Any) -> None:
-        del content
 
 
 def engine_of(case: dict[str, Any], samples: int | None, weights: Path | None = None) -> Any:
