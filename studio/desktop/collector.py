@@ -31,9 +31,18 @@ class Collector(QObject):
                 gc.collect(generation)
                 return
 
+    def settle(self) -> None:
+        """Leave a model that was opened out of every later collection, once the event loop rests.
+
+        What was left out before is looked through then, for the model that this one has replaced.
+        """
+        QTimer.singleShot(PERIOD_MS, self, self._settle)
+
     @staticmethod
-    def settle() -> None:
-        """Leave what was loaded so far out of every later collection; it would never be freed anyway."""
+    def _settle() -> None:
+        if gc.get_freeze_count():
+            gc.unfreeze()
+            gc.collect()
         gc.freeze()
 
     def close(self) -> None:
