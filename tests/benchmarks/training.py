@@ -213,7 +213,8 @@ def main() -> None:
     columns = ["case", "plan", "job", "seed", "before", "trained", "points below float", "held back", "MACs",
                "model.ecs", "ratio", "minutes", "kept"]  # fmt: skip
     note = f"Float network: {args.first} epochs, then {args.epochs} more; each plan: {args.epochs}.\n\n"
-    finish(args, "Training: what it recovers", {"rows": rows}, note + table(columns, judged(rows)))
+    title = f"Training: what it recovers, {' and '.join(args.case or CASES)}"
+    finish(args, title, {"rows": rows}, note + table(columns, judged(rows)))
 
 
 if __name__ == "__main__":
