@@ -3,7 +3,8 @@
 All start from the same float network: the model of `data/`, retrained for `--first` epochs. Each plan then
 trains for `--epochs` more, and so does the float network that it is held against: the same budget, data, seed
 and augmentation. The float network of the first part is also the teacher where the job is `distill`. A tenth of
-the training data is held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a compressed plan come from its `model.ecs`, read back and run. One thread; seconds are wall clock.
+the training data is held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a
+compressed plan come from its `model.ecs`, read back and run. One thread; seconds are wall clock.
 """
 
 from __future__ import annotations
