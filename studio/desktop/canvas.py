@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF, QRectF
-from PySide6.QtGui import QPainter
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QMouseEvent, QPainter
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import fonts
@@ -25,3 +25,20 @@ def area(widget: QWidget) -> QRectF:
 def at(point: QPointF) -> QPointF:
     """Place of a mouse event in pixels of scale 1."""
     return point / fonts.factor()
+
+
+class Draggable(QWidget):
+    """Base of a painted view in which something is dragged: `_drag(event, final)` takes it to the mouse."""
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._drag(event, False)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if event.buttons() & Qt.MouseButton.LeftButton:
+            self._drag(event, False)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._drag(event, True)
+
+    def _drag(self, event: QMouseEvent, final: bool) -> None:
+        raise NotImplementedError

@@ -127,8 +127,7 @@ class Rewriter:
                     self._sketches.pop(key, None)
                 self._variants.move_to_end(key)
                 found = self._variants[key]
-        while len(self._variants) > KEPT_VARIANTS:
-            self._variants.popitem(last=False)
+        forget(self._variants, KEPT_VARIANTS)
         return found
 
     def _sketch(
@@ -204,8 +203,7 @@ class Rewriter:
         if key not in self._values:
             self._values[key] = compute()
         self._values.move_to_end(key)
-        while len(self._values) > KEPT_VALUES:
-            self._values.popitem(last=False)
+        forget(self._values, KEPT_VALUES)
         return self._values[key]
 
 

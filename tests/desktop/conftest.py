@@ -35,6 +35,14 @@ def window(qtbot: QtBot, home: object) -> Iterator[Any]:
 
 
 @pytest.fixture
+def demo(window: Any, qtbot: QtBot) -> Any:
+    """The window with the demo open."""
+    window.open_demo()
+    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    return window
+
+
+@pytest.fixture
 def measured(qtbot: QtBot) -> Callable[[Any], None]:
     """Wait until the current plan of a window was measured on all samples."""
 

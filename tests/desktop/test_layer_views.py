@@ -23,12 +23,10 @@ NAME, COMPANION = "layer2.0.conv2", "layer2.0.shortcut.0"
 
 
 @pytest.fixture
-def demo(window: Any, qtbot: QtBot) -> Any:
+def demo(demo: Any) -> Any:
     """The window with the demo open and a layer chosen that is cut together with another."""
-    window.open_demo()
-    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
-    window.network.graph.select([NAME], NAME)
-    return window
+    demo.network.graph.select([NAME], NAME)
+    return demo
 
 
 def show(demo: Any, view: str) -> Any:

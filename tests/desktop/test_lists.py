@@ -18,14 +18,6 @@ from studio.engine.sensitivity import CASES
 WAIT_MS = 180_000
 
 
-@pytest.fixture
-def demo(window: Any, qtbot: QtBot) -> Any:
-    """The window with the demo open."""
-    window.open_demo()
-    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
-    return window
-
-
 def test_changes_follow_the_plan(demo: Any, qtbot: QtBot, measured: Callable[[Any], None]) -> None:
     panel, session = demo.network.changes, demo.session
     demo.network.lists.setCurrentWidget(panel)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QLabel
 from pytestqt.qtbot import QtBot
@@ -16,14 +15,6 @@ from studio.session.layer_parts import skipped_on
 
 LEFT = Qt.MouseButton.LeftButton
 WAIT_MS = 120_000
-
-
-@pytest.fixture
-def demo(window: Any, qtbot: QtBot) -> Any:
-    """The window with the demo open."""
-    window.open_demo()
-    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
-    return window
 
 
 def test_steps_and_layers_are_counted() -> None:

@@ -138,7 +138,7 @@ class WeightChart(QWidget):
             p.drawText(at, getattr(Qt.AlignmentFlag, side), "0" if share == 0.5 else f"{value:.3g}".replace("-", "−"))
 
 
-class ImportanceChart(QWidget):
+class ImportanceChart(canvas.Draggable):
     """Scores of the output channels, sorted; the threshold is dragged and tells the share below it.
 
     `threshold_changed(share, final)`: share of the channels below the line.
@@ -241,16 +241,6 @@ class ImportanceChart(QWidget):
             p.drawRoundedRect(label, 3, 3)
             p.setPen(QColor(t.text))
             p.drawText(label, Qt.AlignmentFlag.AlignCenter, text)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._drag(event, False)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if event.buttons() & Qt.MouseButton.LeftButton:
-            self._drag(event, False)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self._drag(event, True)
 
     def _drag(self, event: QMouseEvent, final: bool) -> None:
         if not len(self._scores):

@@ -20,7 +20,7 @@ TOP, BOTTOM = 10, 20
 KEYS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_PageDown: -8, Qt.Key.Key_PageUp: 8}
 
 
-class SpectrumChart(QWidget):
+class SpectrumChart(canvas.Draggable):
     """Bars that stay are filled, those behind the rank outlines; the line on top is the kept energy.
 
     `rank_moved(rank, final)`: the rank that the user wants.
@@ -123,16 +123,6 @@ class SpectrumChart(QWidget):
         box = self._box()
         count = len(self._spectrum.values) if self._spectrum is not None else 0
         self._move(round((canvas.at(event.position()).x() - box.left()) / max(1.0, box.width()) * count), final)
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._drag(event, False)
-
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if event.buttons() & Qt.MouseButton.LeftButton:
-            self._drag(event, False)
-
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        self._drag(event, True)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         by = KEYS.get(Qt.Key(event.key()))

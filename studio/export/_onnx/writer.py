@@ -19,6 +19,7 @@ from studio.export._onnx.names import names_in_file, rename
 from studio.export._onnx.operators import OnnxOperator, operator
 from studio.export._onnx.weights import INT4, SHIFT, stored, weight_name
 from studio.lowering.program import Operation, Program, TensorFormat
+from studio.runtimes.onnxruntime import METADATA
 
 OPSET = 13
 HARD_SWISH_OPSET = 14
@@ -27,7 +28,6 @@ NEWER_OPSET, NEWER_IR = 21, 10
 """Of INT4, of 16-bit tensors and of scales for groups of inputs; files without them stay readable by old runtimes."""
 FULL = (-128, 127)
 ON_INTEGERS = ("relu", "clip", "pad")
-METADATA = "edge_studio"
 
 
 def write(program: Program, *, description: Mapping[str, Any], weights: str = "int8") -> bytes:
