@@ -4,7 +4,8 @@ All start from the same float network: the model of `data/`, retrained for `--fi
 trains for `--epochs` more, and so does the float network that it is held against: the same budget, data, seed
 and augmentation. The float network of the first part is also the teacher where the job is `distill`. A tenth of
 the training data is held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a
-compressed plan come from its `model.ecs`, read back and run. One thread; seconds are wall clock.
+compressed plan come from its `model.ecs`, read back and run. The first and the last layer have 8 bits in int4 and
+ternary, as in Esser et al. 2020. One thread; seconds are wall clock.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ TAUGHT = {"alpha": 0.7, "compare": False}
 class Trial:
     """A plan, the job that trains it, and what it may lose of top-1 against the float network.
 
-    `ratio`: of the float32 weights to the whole file, at least.
+    `ratio`: of the float32 weights to the whole file, at least; `ends`: weight bits of the first and the
+    last layer, where they differ.
     """
 
     steps: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -38,6 +40,7 @@ class Trial:
     settings: dict[str, Any] = field(default_factory=dict)
     most: float | None = None
     ratio: float | None = None
+    ends: int | None = None
 
 
 SEEN = (
@@ -50,8 +53,12 @@ TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.01}),
     "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005),
     "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.01}, most=0.001),
-    "int4": Trial((("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.003),
-    "ternary": Trial((("quantize", {"weight_bits": 2}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.025),
+    "int4": Trial(
+        (("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.003, ends=8
+    ),
+    "ternary": Trial(
+        (("quantize", {"weight_bits": 2}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.025, ends=8
+    ),
     "structured, int4, Huffman": Trial(
         (("prune_channels", {"amount": 0.18, "scope": "layer"}), ("quantize", {"weight_bits": 4}), ("huffman", {})),
         "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.01, ratio=12,
@@ -113,7 +120,7 @@ def trained(engine: Any, trial: Trial, epochs: int, seed: int, changes: dict[str
     from studio.core.settings import validate
     from studio.jobs._base import Task
 
-    plan, job = plan_of(trial), registry.find("jobs", trial.job)
+    plan, job = plan_of(trial, engine), registry.find("jobs", trial.job)
     given = {"epochs": epochs, "seed": seed, **AUGMENT, **trial.settings, **changes}
     task = Task(engine, plan, validate(job.settings, given, job.name), _told, Memory(), lambda: None)
     state = job.run(task)
@@ -125,13 +132,16 @@ def _told(report: Any) -> None:
         say(f"epoch {report.epoch}: {report.values}, {report.seconds_left or 0:.0f} s left")
 
 
-def plan_of(trial: Trial) -> Any:
+def plan_of(trial: Trial, engine: Any) -> Any:
     """Plan of a trial before training."""
     from studio.core.plan import Plan, Step
 
     plan = Plan()
     for technique, settings in trial.steps:
         plan = plan.with_default(Step(technique, **settings))
+    weighted = engine.graph.weighted
+    for layer in (weighted[0], weighted[-1]) if trial.ends else ():
+        plan = plan.with_step(layer.name, Step("quantize", weight_bits=trial.ends))
     return plan
 
 
@@ -159,7 +169,7 @@ def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: 
     from studio.engine.exporting import export_plan
 
     engine = engine_of(case, 3000 if args.quick else None, first(case, args, seed))
-    before = engine.measure(plan_of(trial))
+    before = engine.measure(plan_of(trial, engine))
     began = time.monotonic()
     plan, curve = trained(engine, trial, args.epochs, seed, changes)
     seconds = time.monotonic() - began
