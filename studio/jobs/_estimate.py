@@ -28,9 +28,9 @@ BATCHES = 3
 class Estimate:
     """Time of a job in seconds: `begin` until its first batches were timed, `rest` from there on.
 
-    `batches` were timed; the job has `steps` of them, all taken to be as long: validations, the freezing of
-    scales and the writing of the result come on top, early stopping and a run without teacher take less. With
-    `whole` the job was so short that it ran to its end.
+    `batches` were timed; the job has `steps` of them, all taken to be as long, and validations as their samples
+    would take forwards: the freezing of scales and the writing of the result come on top, early stopping and a
+    run without teacher take less. With `whole` the job was so short that it ran to its end.
     """
 
     begin: float

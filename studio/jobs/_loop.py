@@ -22,6 +22,8 @@ REPORTS = 10
 """Reports of an epoch."""
 FIRST = 3
 """Steps after which the time left is known well enough for a first report."""
+FORWARD = 1 / 3
+"""Part of a step that its forward pass takes; the backward pass is about twice as long."""
 
 
 def _nothing(step: int, steps: int) -> None:
@@ -73,9 +75,13 @@ class _Progress:
 
 
 class _Clock:
-    """Time left, from the steps and validations of this process."""
+    """Time left, from the steps and validations of this process.
 
-    def __init__(self) -> None:
+    `guess`: steps that a validation takes as long as, until one was timed.
+    """
+
+    def __init__(self, guess: float) -> None:
+        self._guess = guess
         self._started = time.monotonic()
         self._steps = 0
         self._validating = 0.0
@@ -94,7 +100,8 @@ class _Clock:
         if self._steps < 2:
             return None
         each = (time.monotonic() - self._started - self._validating) / (self._steps - 1)
-        return steps * each + validations * self._validating / max(1, self._validations)
+        validation = self._validating / self._validations if self._validations else self._guess * each
+        return steps * each + validations * validation
 
 
 class _Run:
@@ -107,7 +114,7 @@ class _Run:
         self.steps = (place.epochs or self.settings.epochs) * samples.batches
         self.at = _Progress()
         self.best: dict[str, Tensor] = {}
-        self.clock = _Clock()
+        self.clock = _Clock(FORWARD * len(samples.held) / self.settings.batch_size)
         self._recent: list[float] = []
         self._load()
 

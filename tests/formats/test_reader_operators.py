@@ -2,84 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from studio import formats
-from studio.core.errors import ModelError
 from studio.network.network import Network
-
-IRS = {7: 3, 9: 4, 11: 6, 13: 7, 17: 8, 21: 10, 22: 10}
-RANDOM = np.random.default_rng(3)
-
-
-def weights(*shape: int) -> np.ndarray:
-    return RANDOM.normal(size=shape).astype(np.float32)
-
-
-def ints(*values: int) -> np.ndarray:
-    return np.array(values, np.int64)
-
-
-@dataclass
-class File:
-    """Nodes as (type, inputs, outputs, attributes), stored tensors, the input's shape behind the batch."""
-
-    shape: Sequence[int]
-    nodes: list[tuple[str, list[str], list[str], dict[str, Any]]]
-    stored: dict[str, np.ndarray] = field(default_factory=dict)
-    opset: int = 13
-    outputs: Sequence[str] = ("y",)
-    batch: int | str = "N"
-
-    def model(self) -> onnx.ModelProto:
-        def value(name: str, shape: Any) -> onnx.ValueInfoProto:
-            return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-        nodes = [helper.make_node(kind, inputs, outputs, **more) for kind, inputs, outputs, more in self.nodes]
-        tensors = [numpy_helper.from_array(array, name) for name, array in self.stored.items()]
-        inputs = [value("x", [self.batch, *self.shape])]
-        if IRS[self.opset] == 3:
-            inputs += [
-                helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in tensors
-            ]  # as old files list them
-        graph = helper.make_graph(nodes, "g", inputs, [value(name, None) for name in self.outputs], tensors)
-        opset = helper.make_opsetid("", self.opset)
-        return helper.make_model(graph, opset_imports=[opset], ir_version=IRS[self.opset])
-
-    def write(self, folder: Path) -> Path:
-        path = folder / "one.onnx"
-        path.write_bytes(self.model().SerializeToString())
-        return path
-
-
-def one(
-    kind: str, *arguments: np.ndarray | None, shape: Sequence[int] = (4, 9, 10), opset: int = 13, **more: Any
-) -> File:
-    """File of one node: the input, then stored tensors (None = left out)."""
-    names = ["" if value is None else f"c{i}" for i, value in enumerate(arguments)]
-    stored = {f"c{i}": value for i, value in enumerate(arguments) if value is not None}
-    return File(shape, [(kind, ["x", *names], ["y"], more)], stored, opset)
-
-
-def chain(*kinds: tuple[Any, ...], shape: Sequence[int] = (4, 9, 10), opset: int = 13, **stored: np.ndarray) -> File:
-    """File of nodes, each (type, further inputs, attributes), one behind the other."""
-    nodes, before = [], "x"
-    for i, (kind, *rest) in enumerate(kinds):
-        after = "y" if i == len(kinds) - 1 else f"t{i}"
-        more = rest[1] if len(rest) > 1 else {}
-        nodes.append((kind, [before, *(rest[0] if rest else [])], [after], more))
-        before = after
-    return File(shape, nodes, stored, opset)
+from tests.formats.tiny import SCALES, File, chain, ints, one, resized, weights
 
 
 def compare(file: File, folder: Path, samples: int = 3, tolerance: float = 1e-5) -> Network:
@@ -102,6 +35,7 @@ def compare(file: File, folder: Path, samples: int = 3, tolerance: float = 1e-5)
     return network
 
 
+NOTHING = np.zeros(0, np.float32)
 W, B = weights(6, 4, 3, 3), weights(6)
 CONVOLUTIONS = {
     "plain": one("Conv", W, B),
@@ -255,11 +189,6 @@ MOVES = {
 NOTHING = np.zeros(0, np.float32)
 
 
-def resized(*arguments: np.ndarray | None, **more: Any) -> File:
-    return one("Resize", *arguments, **{"shape": (2, 5, 6), **more})
-
-
-SCALES = np.array([1, 1, 1.7, 0.6], np.float32)
 RESIZES = {
     "upsample, opset 7": one("Upsample", opset=7, shape=(2, 5, 6), scales=[1.0, 1.0, 2.0, 3.0]),
     "upsample, opset 9": one("Upsample", np.array([1, 1, 2, 2], np.float32), opset=9, shape=(2, 5, 6), mode="linear"),
@@ -364,81 +293,3 @@ def test_a_batch_is_freed_only_where_samples_stay_apart(case: str, tmp_path: Pat
     assert network.free_batch is free
     if case in ("flatten by -1",):
         compare(file, tmp_path)
-
-
-def two_inputs(model: onnx.ModelProto) -> None:
-    model.graph.input.append(helper.make_tensor_value_info("x2", TensorProto.FLOAT, ["N", 4, 3]))
-    model.graph.node.append(helper.make_node("Add", ["y", "x2"], ["z"]))
-    model.graph.output[0].name = "z"
-
-
-def no_size(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "H"
-
-
-def no_input(model: onnx.ModelProto) -> None:
-    model.graph.node[0].CopyFrom(helper.make_node("ConstantOfShape", ["c"], ["y"]))
-    model.graph.initializer.append(numpy_helper.from_array(ints(2, 3), "c"))
-
-
-def integers(model: onnx.ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-
-
-BAD_INPUTS: dict[str, tuple[Callable[[onnx.ModelProto], None], list[str]]] = {
-    "two inputs": (two_inputs, ["2 inputs ('x', 'x2')", "only one is supported"]),
-    "open size": (no_size, ["'x'", "open size", "fixed"]),
-    "no input": (no_input, ["no input"]),
-    "integers": (integers, ["'x'", "integers"]),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUTS)
-def test_inputs_that_samples_cannot_be_fed_to(case: str, tmp_path: Path) -> None:
-    model = one("Relu", shape=(4, 3)).model()
-    damage, words = BAD_INPUTS[case]
-    damage(model)
-    path = tmp_path / "bad.onnx"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError) as caught:
-        formats.read(path)
-    for word in [*words, "bad.onnx"]:
-        assert word in str(caught.value)
-
-
-REFUSED: dict[str, tuple[File, str]] = {
-    "convolution over three axes": (one("Conv", weights(2, 3, 2, 2, 2), shape=(3, 4, 4, 4)), "3 axes"),
-    "computed weights": (File((4, 4), [("Conv", ["x", "x"], ["y"], {})]), "computed, not stored"),
-    "computed bounds": (
-        File((4, 3), [("ReduceMean", ["x"], ["m"], {"axes": [1, 2]}), ("Clip", ["x", "m"], ["y"], {})]), "computed"),
-    "computed shape": (
-        File((4, 3), [("Cast", ["x"], ["s"], {"to": TensorProto.INT64}), ("Reshape", ["x", "s"], ["y"], {})]),
-        "integers"),
-    "mean of the batch": (one("ReduceMean", axes=[0, 1]), "batch"),
-    "wrapped edge": (one("Pad", ints(0, 0, 1, 1, 0, 0, 1, 1), mode="wrap", opset=21), "wrap"),
-    "cubic": (resized(None, SCALES, mode="cubic"), "cubic"),
-    "antialias": (resized(None, SCALES, mode="linear", antialias=1, opset=21), "antialias"),
-    "channels resized": (resized(None, np.float32([1, 2, 1, 1])), "channels"),
-    "softmax over three axes": (one("Softmax", opset=11), "several axes"),
-    "places of the largest": (
-        File((4, 9, 9), [("MaxPool", ["x"], ["y", "i"], {"kernel_shape": [2, 2]})], outputs=("y",)), "places"),
-    "the mask of a dropout": (
-        File((4, 3), [("Dropout", ["x"], ["y", "m"], {}), ("Cast", ["m"], ["z"], {"to": 1})], outputs=("z",)), "'m'"),
-    "unknown": (one("Erf"), "Erf is not supported"),
-    "too few weights": (one("Conv", weights(6, 3, 3, 3)), "does not fit"),
-    "more than all memory": (one("Expand", ints(1 << 20, 1 << 20), shape=(1,)), "asks for a tensor"),
-    "a split of other sizes": (
-        File((7, 3), [("Split", ["x", "s"], ["y", "z"], {"axis": 1})], {"s": ints(1, 4)}), "its parts [1, 4]"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_not_supported_is_said_with_node_and_remedy(case: str, tmp_path: Path) -> None:
-    file, words = REFUSED[case]
-    with pytest.raises(ModelError) as caught:
-        formats.read(file.write(tmp_path))
-    error = caught.value
-    assert words in error.what
-    assert "one.onnx: " in error.where
-    assert error.remedy.endswith((".", "?"))
-    assert "\n" not in str(error)
