@@ -196,6 +196,10 @@ class Engine:
         self.variant(plan, progress, stop, full=True)
         self._tuning.prepare(plan, progress, stop)
 
+    def tuned(self, plan: Plan) -> Network:
+        """Network of the plan's variant, with the biases that go with its rounded weights."""
+        return self._tuning.network(plan)
+
     def quick(self, plan: Plan) -> str:
         """What the form that is there of a plan lacks, in words; empty where it is the full one."""
         fit = "quick fit" if self.variant(plan).quick else ""
@@ -213,7 +217,7 @@ class Engine:
         if found is None:
             ranges = self.ranges(plan) | self._wide_ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
-                self._programs[key] = found = self._lower(plan, ranges, self._tuning.network(plan))
+                self._programs[key] = found = self._lower(plan, ranges, self.tuned(plan))
                 forget(self._programs, KEPT_PROGRAMS)
         return found
 

@@ -19,7 +19,7 @@ from studio.jobs._narrower import narrowed
 from studio.jobs._optimizers import Group
 from studio.jobs._quantization_aware import Freezing
 from studio.jobs._resume import Content, Keeper, copies, put, tensors_under
-from studio.jobs._retrain import about, goal_of, loss_of, refuse
+from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
 from studio.jobs._teacher import Guide, load
@@ -53,7 +53,9 @@ _NOT_COMPARED = {
 
 
 def _student(task: Task) -> Student:
-    return Student(task.engine, task.plan, quantized=task.engine.needs_ranges(task.plan))
+    if task.engine.needs_ranges(task.plan):
+        return quantized(task)
+    return Student(task.engine, task.plan, quantized=False)
 
 
 def _stage(task: Task, samples: Samples, goal: Goal, keeper: Keeper, place: Place) -> Content:

@@ -28,6 +28,9 @@ class Form(Protocol):
     scales: list[Tensor]
     values: list[Tensor]
 
+    def begin(self, latent: Tensor) -> Tensor:
+        """Latent numbers whose `weight` is the encoding as it is, near those that are given."""
+
     def weight(self, latent: Tensor) -> Tensor:
         """Weight that is used, of the latent's shape, differentiable."""
 
@@ -55,6 +58,11 @@ class GridForm:
         self.tensors = {"start": self._start, "scale": self._factor}
         self.scales = [self._factor]
         self.values: list[Tensor] = []
+
+    def begin(self, latent: Tensor) -> Tensor:
+        """Where learned rounding went to another level than the nearest, that one."""
+        scale, stored = spread(self._start, self._grid), torch.from_numpy(self._grid.q.astype(np.float32))
+        return torch.where(self._levels.nearest(latent / scale) == stored, latent, stored * scale)
 
     def weight(self, latent: Tensor) -> Tensor:
         return rounded(latent, spread(self._start * self._factor, self._grid), self._levels)
@@ -107,6 +115,9 @@ class BookForm:
         self.tensors = {"values": self._table, "indices": self._indices}
         self.scales: list[Tensor] = []
         self.values = [self._table]
+
+    def begin(self, latent: Tensor) -> Tensor:
+        return latent
 
     def weight(self, latent: Tensor) -> Tensor:
         found = functional.embedding(self._offset + self._indices, self._stored().reshape(-1, 1)).squeeze(-1)

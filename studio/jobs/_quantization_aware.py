@@ -10,7 +10,7 @@ from studio.jobs._base import Task
 from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, train
 from studio.jobs._resume import Keeper
-from studio.jobs._retrain import about, goal_of, loss_of, refuse
+from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
 
@@ -19,7 +19,7 @@ def run(task: Task) -> State:
     """Train with the plan's grids and formats in place; raises StudioError or Cancelled."""
     refuse(task)
     samples = split(task.engine, task.settings)
-    student = Student(task.engine, task.plan, quantized=True)
+    student = quantized(task)
     goal = goal_of(task.engine, samples)
     curve = train(task, quantized_lesson(task, student, goal, samples), samples, Keeper(task))
     return student.state(about(task, goal, {"curve": curve}))

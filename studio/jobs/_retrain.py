@@ -72,6 +72,17 @@ def refuse(task: Task) -> None:
         raise Refused(reason, where=name, remedy="Change the data or the settings.")
 
 
+def quantized(task: Task, **more: bool) -> Student:
+    """Student with the plan's grids and shared values; what the plan says is learned is learned first."""
+
+    def stop() -> bool:
+        task.stop()
+        return False
+
+    task.engine.prepare(task.plan, stop=stop)
+    return Student(task.engine, task.plan, quantized=True, **more)
+
+
 def job_name(task: Task) -> str:
     """Name of the job whose settings a task has."""
     return type(task.settings).__module__.rpartition(".")[2]

@@ -39,9 +39,10 @@ class Student:
         self.engine, self.plan = engine, plan
         self.variant = engine.variant(plan)
         self.work = engine.work(plan)
-        self.model = Trainable(self.variant.network)
+        self.model = Trainable(engine.tuned(plan) if quantized else self.variant.network)
         self.masks = Masks(self.variant, self.work)
         self.forms: dict[str, Form] = self._forms(reassign) if quantized else {}
+        self._begin()
         self.formats = self._formats() if quantized and activations and engine.needs_ranges(plan) else None
         for name in self.work:
             if name in self.masks.tensors or name in self.forms:
@@ -50,6 +51,12 @@ class Student:
     def _forms(self, reassign: bool) -> dict[str, Form]:
         found = {name: form_of(one, reassign) for name, one in self.engine.encodings(self.plan).items()}
         return {name: form for name, form in found.items() if form is not None}
+
+    def _begin(self) -> None:
+        with torch.no_grad():
+            for name, form in self.forms.items():
+                latent = self.model.tensors[f"{name}.weight"]
+                latent.copy_(form.begin(latent))
 
     def _formats(self) -> Formats:
         made = Formats(self.variant.network, self.engine.program(self.plan))

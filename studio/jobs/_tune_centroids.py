@@ -8,9 +8,8 @@ from studio.core.state import State
 from studio.jobs._base import Task
 from studio.jobs._loop import Lesson, train
 from studio.jobs._resume import Keeper
-from studio.jobs._retrain import about, goal_of, loss_of, refuse
+from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import split
-from studio.jobs._student import Student
 
 
 def run(task: Task) -> State:
@@ -18,9 +17,7 @@ def run(task: Task) -> State:
     refuse(task)
     settings = task.settings
     samples = split(task.engine, settings)
-    student = Student(
-        task.engine, task.plan, quantized=True, activations=settings.activations, reassign=settings.reassign
-    )
+    student = quantized(task, activations=settings.activations, reassign=settings.reassign)
     if settings.restore:
         student.restore(samples.some)
     goal = goal_of(task.engine, samples)

@@ -21,7 +21,7 @@ from studio.jobs._base import Task
 from studio.jobs._loop import train
 from studio.jobs._quantization_aware import quantized_lesson
 from studio.jobs._resume import Keeper
-from studio.jobs._retrain import goal_of
+from studio.jobs._retrain import goal_of, quantized
 from studio.jobs._samples import split
 from studio.jobs._student import Student
 from studio.jobs.quantization_aware import QuantizationAwareSettings
@@ -57,6 +57,20 @@ def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan) -> No
     # Both end in steps of 1/256; rounding at ties is all that differs.
     assert (np.abs(program - trained) < 1 / 512).mean() > 0.97
     assert np.abs(program - trained).max() < 0.1
+
+
+def test_training_starts_from_the_integers_and_biases_of_learned_rounding(engine: Engine) -> None:
+    plan = Plan().with_default(Step("quantize", weight_bits=2, rounding="learned"))
+    settings = validate(QuantizationAwareSettings, SETTINGS, "quantization_aware")
+    student = quantized(Task(engine, plan, settings, lambda report: None, Memory(), lambda: None))
+    nearest = engine.encodings(Plan().with_default(Step("quantize", weight_bits=2)))
+    assert engine.pending(plan) == ()
+    for name, one in engine.encodings(plan).items():
+        used = student.model.used(name).detach().numpy()
+        assert np.allclose(used, one.decode(), rtol=1e-6)
+        assert not np.array_equal(used, nearest[name].decode())
+        bias = engine.tuned(plan).by_name[name].operator.bias
+        assert torch.equal(student.model.tensors[f"{name}.bias"], bias)
 
 
 @pytest.mark.parametrize(("bits", "gain"), [(2, 0.05), (3, -0.02)])
