@@ -50,9 +50,9 @@ SEEN = (
 """What was chosen with the test file in view; it belongs to the figures."""
 HALF = ("prune_channels", {"amount": 0.5})
 TRIALS = {
-    FLOAT: Trial(settings={"learning_rate": 0.01}),
+    FLOAT: Trial(settings={"learning_rate": 0.003}),
     "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005),
-    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.01}, most=0.001),
+    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003}, most=0.001),
     "int4": Trial(
         (("quantize", {"weight_bits": 4}),), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.003, ends=8
     ),
