@@ -18,6 +18,7 @@ from studio.core.graph import Graph, Layer
 from studio.core.jobspec import JobSpec, jobs_from_json
 from studio.core.opened import Opened
 from studio.core.plan import Plan
+from studio.core.settings import declared
 from studio.core.state import State
 from studio.core.step import Step, Steps
 from studio.core.technique import Stage
@@ -56,9 +57,16 @@ class Recipe:
     @cached_property
     def id(self) -> str:
         """Same for the same work on the same files under the same code: 16 hexadecimal digits."""
-        files = [_stamp(self.opened, role) for role in ("model", "data", "calibration", "train")]
+        files = [_stamp(path) for path in self._files]
         value = {**self.to_json(), "folder": None, "checkpoint_s": None, "plan": self._plan_key, "files": files}
         return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def _files(self) -> list[str | None]:
+        """Files that the result depends on: those opened, and those that settings of the jobs name."""
+        values = [spec.values for spec in self.jobs]
+        named = [getattr(own, one.name) for own in values for one in declared(type(own)) if one.kind == "file"]
+        return [self.opened.model, self.opened.data, self.opened.calibration, self.opened.train, *named]
 
     @property
     def target(self) -> str:
@@ -152,9 +160,9 @@ def _accepts(layer: Layer, step: Step, graph: Graph) -> bool:
     return step.found.refuses(layer, step.values) is None
 
 
-def _stamp(opened: Opened, role: str) -> list[int] | None:
-    path = getattr(opened, role)
-    if path is None or not Path(path).exists():
+def _stamp(path: str | None) -> list[int] | None:
+    """Size and time of a file; None where there is none."""
+    if not path or not Path(path).exists():
         return None
     status = Path(path).stat()
     return [status.st_size, status.st_mtime_ns]

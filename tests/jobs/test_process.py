@@ -309,3 +309,12 @@ def test_a_changed_data_file_is_no_longer_the_same_job(tmp_path: Path) -> None:
     np.savez(data, **arrays)
     with pytest.raises(FileError, match="changed since"):
         job.resume()
+
+
+def test_another_teacher_under_the_same_name_is_other_work(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.onnx"
+    teacher.write_bytes(b"one")
+    one = Recipe(opened(), Plan(), (JobSpec("distill", {"teacher": str(teacher)}),))
+    before = one.id
+    teacher.write_bytes(b"another")
+    assert replace(one).id != before
