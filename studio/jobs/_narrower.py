@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from studio.core.errors import PlanError
 from studio.core.plan import Plan, Step
 
 
@@ -14,13 +15,18 @@ def narrowed(plan: Plan, jobs: Iterable[Any]) -> Plan:
 
     The cut is a default of the plan, so that undo, export and the plan's file treat it as any other, and
     takes the place of the plan's own cuts; groups whose cut is switched off stay whole. A training result
-    for other cuts is left behind: what it trained has other shapes.
+    for other cuts is left behind: what it trained has other shapes. Raises PlanError where the jobs ask for
+    different cuts.
     """
-    for settings in jobs:
-        if getattr(settings, "width", 1.0) < 1:
-            found = replace(plan.with_default(_cut(settings)), groups=_switched_off(plan))
-            plan = plan if found == plan else replace(found, state=None)
-    return plan
+    cuts = [_cut(settings) for settings in jobs if getattr(settings, "width", 1.0) < 1]
+    if not cuts:
+        return plan
+    if any(cut != cuts[0] for cut in cuts):
+        what = "the jobs make the network narrower in different ways, and each would begin anew."
+        remedy = "Give width, start, minimum and multiple to one of them, or the same to all."
+        raise PlanError(what, where="width", remedy=remedy)
+    found = replace(plan.with_default(cuts[0]), groups=_switched_off(plan))
+    return plan if found == plan else replace(found, state=None)
 
 
 def _cut(settings: Any) -> Step:

@@ -53,7 +53,7 @@ class Jobs:
     def recipe(self, specs: Sequence[JobSpec] = (), threads: int = 1) -> Recipe:
         """Return the recipe of some jobs on the current plan; without any, of the plan's own from their begin.
 
-        Raises Refused where a job cannot run on this plan and data.
+        Raises Refused where a job cannot run on this plan and data, PlanError where two do not go together.
         """
         session = self._session
         plan = session.plan if specs else replace(session.plan, state=None)

@@ -148,6 +148,14 @@ def test_fresh_weights_under_decisions_on_others_are_refused(engine: Engine, run
     assert runner.reports == []
 
 
+def test_jobs_that_would_each_begin_anew_are_refused() -> None:
+    one, other = settings(width=0.5), settings(width=0.25)
+    assert narrowed(Plan(), [one, one]) == narrowed(Plan(), [one])
+    for jobs in ([one, other], [one, settings(width=0.5, start="fresh")]):
+        with pytest.raises(PlanError, match="different ways"):
+            narrowed(Plan(), jobs)
+
+
 @pytest.mark.parametrize("width", [0.0, 0.04, 1.5, float("nan")])
 def test_a_width_that_cannot_be_is_refused(width: float) -> None:
     with pytest.raises(PlanError, match="width"):
