@@ -4,11 +4,13 @@ Han et al. 2016 report 40x for LeNet-300-100 and 39x for LeNet-5, soft weight-sh
 64x and 162x. The ratio is the original float32 bytes (weights and biases) to the size of the file as it lies
 on the disk: graph, tables, gaps, biases and check sums are in it. Each seed trains its own float network, which
 then starts and teaches the compressed one. Settings were chosen on 5,000 held-back training pictures; the test
-set is read once a seed, when both networks are done. One thread; seconds are processor time.
+set is read once a seed, when both networks are done. One thread; seconds are processor time. With `--curve` the
+same recipe keeps several shares of the weights: what accuracy costs in bytes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import statistics
@@ -114,15 +116,32 @@ def text(found: dict[str, Any]) -> str:
          f"{r['bytes']:,}", f"{r['ratio']:.1f}x", f"{r['seconds']:.0f}"]
         for r in found["rows"]
     ]  # fmt: skip
-    error = found["standard_error"]
-    spread = "" if error is None else f" ± {100 * error:.2f}"
     lines.append(["mean", "", f"{found['float']:.4f}", f"{found['compressed']:.4f}",
-                  f"{100 * found['drop']:+.2f}{spread} (≤ {100 * MOST_DROP:.1f})", f"{found['bytes']:,}",
+                  f"{_drop(found)} (≤ {100 * MOST_DROP:.1f})", f"{found['bytes']:,}",
                   f"{found['ratio']:.1f}x (≥ {WANTED[found['model']]:g}x)",
                   f"{found['seconds'] / len(found['rows']):.0f}"])  # fmt: skip
     recipe = ", ".join(f"{name} {value}" for name, value in found["recipe"].items())
     few = "" if len(found["rows"]) >= DECIDE else f" ({len(found['rows'])} of the {DECIDE} seeds that decide)"
     return f"{table(columns, lines)}\nKept: {'yes' if found['kept'] else 'NO'}{few}. Recipe: {recipe}.\n"
+
+
+def curve(found: list[dict[str, Any]]) -> str:
+    """Page of one model at several shares of the weights."""
+    columns = ["share kept", "weights left", "seeds", "float top-1", "file's top-1", "drop in points", "model.ecs",
+               "ratio"]  # fmt: skip
+    lines = [
+        [f"{one['recipe']['keep']:g}", f"{one['rows'][0]['kept']:,}", len(one["rows"]), f"{one['float']:.4f}",
+         f"{one['compressed']:.4f}", _drop(one), f"{one['bytes']:,}", f"{one['ratio']:.1f}x"]
+        for one in found
+    ]  # fmt: skip
+    recipe = ", ".join(f"{name} {value}" for name, value in found[0]["recipe"].items() if name != "keep")
+    return f"{table(columns, lines)}\nRecipe: {recipe}.\n"
+
+
+def _drop(found: dict[str, Any]) -> str:
+    """Mean loss of top-1 in points, with its standard error where there are several seeds."""
+    error = found["standard_error"]
+    return f"{100 * found['drop']:+.2f}" + ("" if error is None else f" ± {100 * error:.2f}")
 
 
 def main() -> int:
@@ -132,17 +151,27 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=DECIDE)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the exports")
     parser.add_argument("--resume", action="store_true", help="take seeds that an earlier run with --resume finished")
+    parser.add_argument("--curve", type=float, nargs="+", metavar="KEEP", help="shares of the weights, a line each")
+    parser.add_argument("--shift", action=argparse.BooleanOptionalAction, help="pictures moved by a pixel")
+    parser.add_argument("--epochs", type=int, help="of pruning")
     for name in ("keep", "focus", "learning_rate", "ramp"):
-        parser.add_argument("--" + name.replace("_", "-"), type=float, default=None)
+        parser.add_argument("--" + name.replace("_", "-"), type=float)
     args = parser.parse_args()
     kind, recipe = KINDS[args.model], RECIPES[args.model]
-    given = {n: getattr(args, n) for n in ("keep", "focus", "learning_rate", "ramp") if getattr(args, n) is not None}
-    recipe = replace(recipe, **given)
+    names = ("keep", "focus", "learning_rate", "ramp", "shift", "epochs")
+    recipe = replace(recipe, **{n: getattr(args, n) for n in names if getattr(args, n) is not None})
     if args.quick:
         recipe = replace(recipe, float_epochs=1, epochs=2, share_epochs=1)
-    take = known if args.resume else run
-    rows = [take(kind, recipe, seed, args.out) for seed in range(1 if args.quick else args.seeds)]
-    found = summary(kind, recipe, rows)
+    take, seeds = known if args.resume else run, range(1 if args.quick else args.seeds)
+
+    def of(recipe: Recipe, out: Path) -> dict[str, Any]:
+        return summary(kind, recipe, [take(kind, recipe, seed, out) for seed in seeds])
+
+    if args.curve:
+        several = [of(replace(recipe, keep=keep), args.out / f"keep-{keep:g}") for keep in args.curve]
+        finish(args, f"Deep Compression, accuracy against ratio: {kind.name}", {"curve": several}, curve(several))
+        return 0
+    found = of(recipe, args.out)
     finish(args, f"Deep Compression with training: {kind.name}", found, text(found))
     return 0 if found["kept"] or args.quick else 1
 
