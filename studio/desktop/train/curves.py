@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.desktop import canvas, fonts, theme
 from studio.desktop.train.course import WITHOUT, Course
+from studio.desktop.train.scale import labels, round_values
 
 LEFT, RIGHT, BOTTOM, ROW = 54, 62, 34, 22
 SAMPLE = 30
@@ -147,16 +148,9 @@ class CurvePlot(QWidget):
             p.drawText(QRectF(x + 5, box.bottom() - 20, box.right() - x, 16), LEFT_MIDDLE, title)
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, last: int) -> None:
-        losses, shares = self._range(True), self._range(False)
-        for i in range(5):
-            part = i / 4
-            y = box.bottom() - part * box.height()
-            p.setPen(QPen(QColor(t.line), 1))
-            p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
-            p.setPen(QColor(t.text2))
-            p.drawText(QRectF(0, y - 8, LEFT - 6, 16), RIGHT_MIDDLE, _mixed(losses, part, ".2f"))
-            text = f"{100 * (shares[0] + part * (shares[1] - shares[0])):.1f} %"
-            p.drawText(QRectF(box.right() + 6, y - 8, RIGHT - 6, 16), LEFT_MIDDLE, text)
+        self._losses(p, t, box)
+        self._shares(p, t, box)
+        p.setPen(QColor(t.text2))
         p.drawText(QRectF(8, box.top() - 26, 200, 16), LEFT_MIDDLE, "loss")
         p.drawText(QRectF(box.right() + RIGHT - 208, box.top() - 26, 200, 16), RIGHT_MIDDLE, "share of samples")
         for step in ticks(last):
@@ -164,6 +158,30 @@ class CurvePlot(QWidget):
             p.drawLine(QPointF(x, box.bottom()), QPointF(x, box.bottom() + 4))
             p.drawText(QRectF(x - 40, box.bottom() + 6, 80, 16), Qt.AlignmentFlag.AlignHCenter, f"{step:,}")
         p.drawText(QRectF(box.right() - 30, box.bottom() + 6, RIGHT + 26, 16), RIGHT_MIDDLE, "step")
+
+    def _losses(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
+        """Values of the left axis, each with a line through the plot."""
+        for y, text in self.written(of_losses=True):
+            place = box.bottom() - y * box.height()
+            p.setPen(QPen(QColor(t.line), 1))
+            p.drawLine(QPointF(box.left(), place), QPointF(box.right(), place))
+            p.setPen(QColor(t.text2))
+            p.drawText(QRectF(0, place - 8, LEFT - 6, 16), RIGHT_MIDDLE, text)
+
+    def _shares(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
+        """Values of the right axis, each with a short line behind the plot."""
+        p.setPen(QColor(t.text2))
+        for y, text in self.written(of_losses=False):
+            place = box.bottom() - y * box.height()
+            p.drawLine(QPointF(box.right(), place), QPointF(box.right() + 4, place))
+            p.drawText(QRectF(box.right() + 7, place - 8, RIGHT - 7, 16), LEFT_MIDDLE, text)
+
+    def written(self, of_losses: bool) -> list[tuple[float, str]]:
+        """What stands at an axis: height from 0 to 1, and text; shares in percent."""
+        low, high = (v if of_losses else 100 * v for v in self._range(of_losses))
+        values = round_values(low, high)
+        unit = "" if of_losses else " %"
+        return [((value - low) / (high - low), text + unit) for value, text in zip(values, labels(values), strict=True)]
 
 
 def ticks(last: int) -> Sequence[int]:
@@ -175,10 +193,6 @@ def ticks(last: int) -> Sequence[int]:
 def left(name: str) -> bool:
     """True for a curve of the left axis."""
     return "loss" in name
-
-
-def _mixed(ends: tuple[float, float], part: float, form: str) -> str:
-    return format(ends[0] + part * (ends[1] - ends[0]), form)
 
 
 def _color(t: theme.Tokens, name: str) -> QColor:
