@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from studio.core.graph import Graph
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Plan
-from studio.core.step import Steps
+from studio.core.step import Step, Steps
 from studio.core.technique import Stage
 from studio.jobs._estimate import Estimate, measure
 from studio.jobs._recipe import plan_of
@@ -21,9 +21,16 @@ if TYPE_CHECKING:
     from studio.session.session import Session
 
 
+IN_FLOAT = ("retrain",)
+"""Jobs that leave out the rounding of the plan: it comes after them."""
+
+
 @dataclass(frozen=True)
 class Outlook:
-    """One job as it would run. `steps`: by technique with its chip ("Quantize (Q8)") the number of layers."""
+    """One job as it would run. `steps`: by technique with its chip ("Quantize (Q8)") the number of layers.
+
+    `after`: those of the steps that round, where the job trains in float and they come only after it.
+    """
 
     layers: int
     parameters: int
@@ -33,16 +40,23 @@ class Outlook:
     batches: int  # of an epoch
     epochs: int
     steps: Mapping[str, int]
+    after: frozenset[str] = frozenset()
 
     def words(self) -> str:
-        """In two sentences."""
-        plan = ", ".join(f"{step} on {n} layer{'s' if n > 1 else ''}" for step, n in self.steps.items())
+        """In two sentences, or three where rounding comes after the training."""
+        plan = _on_layers({step: n for step, n in self.steps.items() if step not in self.after})
+        after = _on_layers({step: n for step, n in self.steps.items() if step in self.after})
+        how = f"with {plan or 'no compression'}."
+        if after:
+            how = f"in float{f', with {plan}' if plan else ''}. Rounding comes after: {after}; "
+            how += "Quantization-aware training trains with it."
         samples = f"{self.trained:,} samples of {self.data}, {self.held:,} more for validation"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''} of {self.batches:,} batches"
-        return (
-            f"{self.layers} layers, {self.parameters:,} parameters, with {plan or 'no compression'}. "
-            f"On {samples}: {epochs}."
-        )
+        return f"{self.layers} layers, {self.parameters:,} parameters, {how} On {samples}: {epochs}."
+
+
+def _on_layers(steps: Mapping[str, int]) -> str:
+    return ", ".join(f"{step} on {n} layer{'s' if n > 1 else ''}" for step, n in steps.items())
 
 
 def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> Outlook:
@@ -55,17 +69,17 @@ def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> 
     plan = plan_of(recipe.plan, spec, session.graph, recipe.plan.state)
     weighted = engine.variant(plan).graph.weighted
     samples = split(engine, cast(TrainingSettings, spec.values))
+    steps = [step for own in engine.resolve(plan).steps.values() for step in own]
+    after = {_named(step) for step in steps if step.stage == Stage.GRID and spec.job in IN_FLOAT}
     return Outlook(
         len(weighted), sum(layer.parameters for layer in weighted), samples.dataset.name, len(samples.trained),
-        len(samples.held), samples.batches, samples.settings.epochs, _steps(engine.resolve(plan).steps.values()),
+        len(samples.held), samples.batches, samples.settings.epochs, dict(Counter(map(_named, steps))),
+        frozenset(after),
     )  # fmt: skip
 
 
-def _steps(of_layers: Iterable[Steps]) -> Mapping[str, int]:
-    found: Counter[str] = Counter()
-    for steps in of_layers:
-        found.update(f"{step.found.title} ({step.found.chip(step.values)})" for step in steps)
-    return dict(found)
+def _named(step: Step) -> str:
+    return f"{step.found.title} ({step.found.chip(step.values)})"
 
 
 def measure_times(

@@ -1,0 +1,40 @@
+"""What a job would do, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.core import paths
+from studio.core.jobspec import JobSpec
+from studio.core.plan import Plan, Step
+from studio.session import Session, open_session
+from studio.session.training import outlook
+
+
+@pytest.fixture
+def session(home: Path) -> Iterator[Session]:
+    folder = paths.resource("demo")
+    few = folder / "crops_calibration.npz"
+    plan = Plan(defaults=(Step("prune_weights", amount=0.5), Step("quantize", weight_bits=2)))
+    session = open_session(
+        folder / "parts.onnx", folder / "crops_test.npz", calibration=few, train=few, samples=50, plan=plan
+    )
+    session.cancel()
+    yield session
+    session.close()
+
+
+def test_rounding_after_a_float_training_is_not_said_to_be_trained_with(session: Session) -> None:
+    def words(job: str) -> str:
+        return outlook(session, (JobSpec(job),)).words()
+
+    kept = "with Sparsity (P50 %) on 10 layers"
+    assert f"in float, {kept}. Rounding comes after: Quantize (Q2) on 10 layers; " in words("retrain")
+    assert f"{kept}, Quantize (Q2) on 10 layers. On 216 samples" in words("quantization_aware")
+    session.set_plan(Plan(defaults=(Step("share_weights"),)), "shared")
+    assert "in float. Rounding comes after: Weight sharing (S5) on 10 layers; " in words("retrain")
+    session.set_plan(Plan(defaults=(Step("prune_weights"),)), "in float")
+    assert "float" not in words("retrain")
