@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QIcon
@@ -23,8 +24,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.core.errors import FileError, PlanError
 from studio.core.plan import Plan
 from studio.session.autosave import Opened
+from studio.session.events import Notice
+
+if TYPE_CHECKING:
+    from studio.session import Session
 
 
 class Opener(QObject):
@@ -44,10 +50,10 @@ class Opener(QObject):
         """True while something is being opened."""
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, what: Opened | None, plan: Plan | Path | str | None = None) -> None:
-        """Open a model, or the demo (None)."""
+    def start(self, what: Opened | None, plan: Plan | Path | str | None = None, *, as_left: bool = False) -> None:
+        """Open a model, or the demo (None); `as_left`: without the plan where that no longer fits."""
         self._stopped = False
-        self._thread = Thread(target=self._work, args=(what, plan), name="opener", daemon=True)
+        self._thread = Thread(target=self._work, args=(what, plan, as_left), name="opener", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,20 +65,30 @@ class Opener(QObject):
         if self._thread is not None:
             self._thread.join()
 
-    def _work(self, what: Opened | None, plan: Plan | Path | str | None) -> None:
+    def _work(self, what: Opened | None, plan: Plan | Path | str | None, as_left: bool) -> None:
         try:
             # torch comes with the first of these imports, a second and more after the window is there.
-            from studio.session import demo, open_session
-
-            report = self.progress.emit
-            if what is None:
-                session = demo.open_demo(plan if isinstance(plan, Plan) else None, report)
-            else:
-                session = open_session(**asdict(what), plan=plan, progress=report, stop=lambda: self._stopped)
+            session = self._open(what, plan, as_left)
         except Exception as error:
             self.failed.emit(error)
             return
         self.opened.emit(session)
+
+    def _open(self, what: Opened | None, plan: Plan | Path | str | None, as_left: bool) -> Session:
+        from studio.session import demo, open_session
+
+        report = self.progress.emit
+        if what is None:
+            return demo.open_demo(plan if isinstance(plan, Plan) else None, report)
+        opened = partial(open_session, **asdict(what), progress=report, stop=lambda: self._stopped)
+        try:
+            return opened(plan=plan)
+        except (PlanError, FileError) as error:
+            if not as_left or plan is None:
+                raise
+            session = opened()
+            session.opening_notices.append(Notice("warning", f"The plan of last time is left out: {error}"))
+            return session
 
 
 class OpenDialog(QDialog):

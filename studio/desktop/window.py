@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.core.errors import Cancelled
 from studio.core.plan import Plan
 from studio.core.result import Cost, Result
 from studio.desktop import fonts, presets, recents, theme
@@ -107,7 +108,9 @@ class MainWindow(QMainWindow):
         self.start.demo_asked.connect(self.open_demo)
         self.start.command.connect(lambda name: self.actions_.by_name[name].trigger())
         self.start.model_dropped.connect(lambda path: self.ask_open(Opened(path)))
-        self.start.recent_asked.connect(lambda recent: self.open_model(recent.opened))
+        self.start.recent_asked.connect(
+            lambda recent: self.open_model(recent.opened, autosave.last_plan(recent.opened), as_left=True)
+        )
         self.opener.opened.connect(self._opened)
         self.opener.failed.connect(self._failed)
         self.opener.progress.connect(
@@ -137,24 +140,22 @@ class MainWindow(QMainWindow):
         if dialog.exec() == QDialog.DialogCode.Accepted and dialog.result_opened is not None:
             self.open_model(dialog.result_opened, self.session.plan)
 
-    def open_model(self, opened: Opened, plan: Plan | Path | str | None = None) -> None:
-        """Open beside the main thread; what is open stays until it has worked."""
-        self._start_opening(opened, plan, f"Opening {Path(opened.model).name}")
+    def open_model(self, opened: Opened, plan: Plan | Path | str | None = None, *, as_left: bool = False) -> None:
+        """Open beside the main thread; what is open stays until it has worked. `as_left`: see `Opener.start`."""
+        self._start_opening(opened, plan, f"Opening {Path(opened.model).name}", as_left=as_left)
 
     def open_demo(self) -> None:
         """Open the bundled demo."""
         self._start_opening(None, None, "Opening the demo")
 
-    def _start_opening(self, opened: Opened | None, plan: Any, title: str) -> None:
+    def _start_opening(self, opened: Opened | None, plan: Any, title: str, *, as_left: bool = False) -> None:
         if self.opener.busy:
             return
         self.notice_bar.clear()
         self.status.show_progress(Progress(title, 0, 0))
-        self.opener.start(opened, plan)
+        self.opener.start(opened, plan, as_left=as_left)
 
     def _failed(self, error: Exception) -> None:
-        from studio.core.errors import Cancelled
-
         self.status.show_progress(None)
         if not isinstance(error, Cancelled):
             self.notices.tell_error(error)

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import paths, states
-from studio.core.errors import FileError
+from studio.core.errors import FileError, StudioError
 from studio.core.opened import Opened
 from studio.core.plan import Plan
 
-__all__ = ["Opened", "Recovered", "close", "dismiss", "load_sensitivity", "named_states", "recoverable", "save"]
+__all__ = [
+    "Opened", "Recovered", "close", "dismiss", "last_plan", "load_sensitivity", "named_states", "recoverable", "save",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,20 @@ def recoverable() -> list[Recovered]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             value = json.loads(file.read_text())
             if value["process"] is not None and not _alive(value["process"]):
-                plan = Plan.from_json(value["plan"])
-                state = value.get("state")
-                if state is not None and states.known(state):
-                    plan = replace(plan, state=state)
-                found.append(Recovered(Opened(**value["opened"]), plan, value["saved"], file))
+                found.append(Recovered(Opened(**value["opened"]), _plan(value), value["saved"], file))
     return sorted(found, key=lambda r: -r.saved)
+
+
+def last_plan(opened: Opened) -> Plan | None:
+    """Plan that a model had when it was open last, with its training result where that is kept; None without one."""
+    with suppress(OSError, ValueError, KeyError, TypeError, StudioError):
+        return _plan(json.loads(_file(opened).read_text()))
+    return None
+
+
+def _plan(value: dict[str, Any]) -> Plan:
+    plan, state = Plan.from_json(value["plan"]), value.get("state")
+    return replace(plan, state=state) if state is not None and states.known(state) else plan
 
 
 def named_states() -> list[str]:

@@ -222,6 +222,37 @@ def test_recent_projects_remember(window: Any, qtbot: QtBot, measured: Callable[
     assert recent.flash_bytes
 
 
+def test_a_recent_project_opens_with_the_plan_it_was_left_with(window: Any, qtbot: QtBot) -> None:
+    from studio.core.plan import Step
+    from studio.desktop import recents
+
+    start_demo(window, qtbot)
+    window.session.set_step(window.session.graph.weighted[0].name, Step("quantize", weight_bits=4))
+    plan = window.session.plan
+    window.go_home()
+    (recent,) = recents.load()
+    window.start.recent_asked.emit(recent)
+    qtbot.waitUntil(lambda: window.session is not None, timeout=20_000)
+    assert window.session.plan == plan
+
+
+def test_a_recent_project_opens_where_its_plan_no_longer_fits(
+    window: Any, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.core.plan import Plan, Step
+    from studio.desktop import recents
+    from studio.session import autosave
+
+    start_demo(window, qtbot)
+    window.go_home()
+    monkeypatch.setattr(autosave, "last_plan", lambda opened: Plan().with_step("gone", Step("quantize")))
+    (recent,) = recents.load()
+    window.start.recent_asked.emit(recent)
+    qtbot.waitUntil(lambda: window.session is not None, timeout=20_000)
+    assert window.session.plan.layers == {}
+    assert any("gone" in text for text in window.notice_bar.texts())
+
+
 def test_every_action_has_a_key_and_a_tooltip(window: Any) -> None:
     keys = [a.shortcut().toString() for a in window.actions_.by_name.values()]
     assert all(keys)
