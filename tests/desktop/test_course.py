@@ -28,6 +28,13 @@ def test_jobs_of_a_recipe_go_on_behind_each_other() -> None:
     assert course.marks == {0: "1. Retrain", 8: "2. Tune"}
 
 
+def test_what_a_job_begins_with_does_not_replace_what_the_one_before_ended_with() -> None:
+    course = Course(["Retrain", "Tune"])
+    course.add([told(0, 0, 8, validation=0.1), told(0, 8, 8, validation=0.9)])
+    course.add([told(1, 0, 6, validation=0.5), told(1, 6, 6, validation=0.8)])
+    assert course.curves == {"validation": {0: 0.1, 8: 0.9, 14: 0.8}}
+
+
 def test_a_step_told_again_replaces_the_first_and_no_number_is_left_out() -> None:
     course = Course(["retrain"])
     course.add([told(0, 5, 10, loss=2.0), told(0, 5, 10, loss=1.0), told(0, 6, 10, loss=float("nan"))])

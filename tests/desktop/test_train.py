@@ -52,7 +52,7 @@ def test_result_is_one_entry_by_click(demo: Any, qtbot: QtBot, measured: Any) ->
     qtbot.waitUntil(lambda: train.process is not None, timeout=WAIT_MS)
     qtbot.waitUntil(train.run.apply.isVisible, timeout=WAIT_MS)
     assert train.process.recipe.jobs[0].values.epochs == 2
-    assert len(train.run.course.curves["validation"]) == 2
+    assert {3, 6} <= train.run.course.curves["validation"].keys()
     assert not train.run.pause.isVisible()
     assert demo.session.plan == before  # nothing is taken over without the click
     qtbot.mouseClick(train.run.apply, LEFT)

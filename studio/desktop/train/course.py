@@ -27,12 +27,13 @@ class Course:
         self._begins = {0: 0}
 
     def add(self, reports: Sequence[Told]) -> None:
-        """Take new reports; a step told again replaces the first."""
+        """Take new reports; a step told again replaces the first, but a job's begin not the end of the one before."""
         for told in reports:
             begin = self._begin(told)
             for name, value in told.report.values.items():
-                if math.isfinite(value):
-                    self.curves.setdefault(name, {})[begin + own_step(told, name)] = value
+                points, step = self.curves.get(name, {}), begin + own_step(told, name)
+                if math.isfinite(value) and not (step == begin and begin in points and told.job):
+                    self.curves.setdefault(name, {})[step] = value
 
     @property
     def compared(self) -> bool:

@@ -12,7 +12,7 @@ from studio.core import registry
 from studio.core.jobspec import JobSpec
 from studio.desktop import fonts
 
-ROWS, ROW = 4, 24
+ROWS, ROW = 3, 24
 """Rows that are seen without scrolling, and the height of one in pixels at scale 1."""
 
 
@@ -94,7 +94,7 @@ class RecipeList(QWidget):
         self._enable()
 
     def rescale(self) -> None:
-        """Take room for the rows, up to four of them."""
+        """Take room for the rows, up to three of them."""
         self.list.setFixedHeight(fonts.px(ROW) * min(ROWS, self.list.count()) + 10)
 
     def set_alone(self, spec: JobSpec) -> None:

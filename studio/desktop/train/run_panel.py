@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from studio.core import registry
 from studio.desktop.train.course import Course
 from studio.desktop.train.curves import CurvePlot
+from studio.desktop.train.standing import Standing, more, title
 
 if TYPE_CHECKING:
     from studio.jobs._folder import Told
@@ -20,6 +20,8 @@ STATES = {
     "running": "Training", "paused": "Paused", "stopped": "Stopped; it goes on from its checkpoint",
     "done": "Done: the result can be used", "cancelled": "Cancelled", "failed": "Failed",
 }  # fmt: skip
+CANCEL = ("Cancel", "End the job for good; what it has made is removed")
+DISCARD = ("Discard", "Forget this job; what it has made is removed")
 APART = (
     "Same seed, same epochs, with and without teacher. The losses are different quantities: compare the validations."
 )
@@ -33,27 +35,33 @@ class RunPanel(QWidget):
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.course = Course()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(14, 12, 14, 12)
         self.state, self.left, self.bar, self.verdict = QLabel("No job yet"), QLabel(), QProgressBar(), QLabel()
-        self.state.setObjectName("section")
-        self.left.setObjectName("secondary")
-        self.state.setWordWrap(True)
-        self.verdict.setWordWrap(True)
+        self.more, self.warning = QLabel(), QLabel()
+        for label, name in ((self.state, "section"), (self.left, "secondary"), (self.more, "secondary")):
+            label.setObjectName(name)
+        self.warning.setObjectName("warn")
+        for label in (self.state, self.verdict, self.more, self.warning):
+            label.setWordWrap(True)
         self.bar.setTextVisible(False)
         self.bar.setAccessibleName("Progress of the job")
         self.plot = CurvePlot()
-        self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel")
+        self.pause, self.cancel = QPushButton("Pause"), QPushButton(CANCEL[0])
         self.pause.setToolTip("Hold the job, or go on with it; its checkpoint stays in any case")
-        self.cancel.setToolTip("End the job for good; what it has made is removed")
         self.apply = QPushButton("Use the result")
         self.apply.setToolTip("Make the trained network the current plan, as one entry that undo takes back")
+        self._lay_out()
+        self.show_standing(Standing(()))
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(14, 12, 14, 12)
         row = QHBoxLayout()
         row.addWidget(self.state, 1)
         for widget in (self.left, self.pause, self.cancel, self.apply):
             row.addWidget(widget)
         layout.addLayout(row)
-        layout.addWidget(self.bar)
+        for below in (self.bar, self.warning, self.more):
+            layout.addWidget(below)
         layout.addWidget(self.plot, 1)
         layout.addWidget(self.verdict)
 
@@ -66,7 +74,15 @@ class RunPanel(QWidget):
         """Forget the curves; `jobs`: titles of those that come."""
         self.course = Course(jobs)
         self.verdict.clear()
+        _show(self.warning, "")
         self.plot.show_course(self.course)
+
+    def show_standing(self, standing: Standing) -> None:
+        """Show what the job says of its making, and that others are left."""
+        if standing.verdict:
+            self.verdict.setText(standing.verdict)
+        _show(self.warning, standing.warning)
+        _show(self.more, more(standing.left))
 
     def progressed(self, reports: Sequence[Told], jobs: int) -> None:
         """Show new points of the curves of a recipe of so many jobs."""
@@ -88,16 +104,25 @@ class RunPanel(QWidget):
             why = (
                 f": {outcome.error['what']} {outcome.error['remedy']}" if outcome is not None and outcome.error else ""
             )
-            titles = ", then ".join(registry.find("jobs", spec.job).title for spec in process.recipe.jobs)
-            self.state.setText(f"{titles} · {STATES[status]}{why}")
+            self.state.setText(f"{title(process.recipe)} · {STATES[status]}{why}")
             self.state.setToolTip(self.state.text())
         elif not self.course.curves:
             self.state.setText("No job yet")
         going = status in ("running", "paused", "stopped")
         self.pause.setText("Pause" if status == "running" else "Go on")
-        for widget in (self.pause, self.cancel, self.bar, self.left):
+        for widget in (self.pause, self.bar, self.left):
             widget.setVisible(going)
+        text, tip = CANCEL if going else DISCARD
+        self.cancel.setText(text)
+        self.cancel.setToolTip(tip)
+        self.cancel.setVisible(going or status in ("done", "failed"))
         self.apply.setVisible(status == "done")
+
+
+def _show(label: QLabel, text: str) -> None:
+    """A label without text takes no room."""
+    label.setText(text)
+    label.setVisible(bool(text))
 
 
 def duration(seconds: float) -> str:

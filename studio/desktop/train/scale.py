@@ -26,7 +26,7 @@ def labels(values: Sequence[float]) -> list[str]:
     step = values[1] - values[0] if len(values) > 1 else top or 1.0
     if top >= MEGA or step < FINEST:
         return [_exponential(value) for value in values]
-    unit, letter = next(found for most, *found in _UNITS if top < most)
+    unit, letter = next((unit, letter) for most, unit, letter in _UNITS if top < most)
     places = _places(step / unit)
     return [f"{value / unit:.{places}f}{letter}" if value else "0" for value in values]
 

@@ -17,8 +17,10 @@ from studio.core.jobspec import JobSpec
 from studio.desktop import fonts
 from studio.desktop.job import Job
 from studio.desktop.latest import Latest
+from studio.desktop.train.result import in_use, put_aside
 from studio.desktop.train.run_panel import RunPanel
 from studio.desktop.train.setup import Setup
+from studio.desktop.train.standing import GOING, Standing, look
 from studio.desktop.train.timing import Timing
 from studio.session.events import Notice
 
@@ -43,7 +45,9 @@ class TrainTab(QWidget):
         self.setObjectName("train-tab")
         self._session: Session | None = None
         self._latest: Latest | None = None
+        self._jobs: Latest | None = None
         self.process: JobProcess | None = None
+        self._used: str | None = None  # id of the result that was taken over last
         self._able = False
         self.work = Job(self)
         self.work.done.connect(self._worked)
@@ -76,17 +80,21 @@ class TrainTab(QWidget):
         if self.work.busy:
             self.work.wait()
         self.timing.set_session(session)
-        if self._latest is not None:
-            self._latest.close()
-        self._session, self._latest, self.process = session, None, None
+        for lane in (self._latest, self._jobs):
+            if lane is not None:
+                lane.close()
+        self._session, self._latest, self._jobs, self.process, self._used = session, None, None, None, None
         self.run.clear()
+        self.run.show_standing(Standing(()))
         self._able = False
         self.setup.say("", False)
         if session is not None:
             self._latest = Latest("train", self)
             self._latest.answered.connect(self._answered)
-            self._latest.ask("left", lambda: session.jobs.unfinished())
+            self._jobs = Latest("jobs", self)
+            self._jobs.answered.connect(self._stand)
             self.setup.show_recipe(session.plan.jobs)
+            self._look()
         self._show_status()
 
     def plan_changed(self, old: Plan, new: Plan) -> None:
@@ -94,11 +102,13 @@ class TrainTab(QWidget):
         self.timing.stop()
         if self._session is not None and self._session.plan.jobs != self.setup.recipe.jobs:
             self.setup.show_recipe(self._session.plan.jobs)
+        self._show_used()
         if self.isVisible():
             self._check.start()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self._look()
         self._check.start()
 
     def progressed(self, process: JobProcess, reports: Sequence[Told]) -> None:
@@ -110,7 +120,7 @@ class TrainTab(QWidget):
         """Show how a job ended."""
         if self.process is not None and process.folder.path == self.process.folder.path:
             self._show_status()
-            self._ask_verdict()
+            self._look()
             self._check.start()
 
     # -- left: what will be trained ---------------------------------------------------------------
@@ -150,14 +160,7 @@ class TrainTab(QWidget):
         latest.ask(("check", session.plan, specs), partial(_words, session, specs, index))
 
     def _answered(self, key: Any, answer: Any) -> None:
-        if key == "left":
-            if answer and not isinstance(answer, StudioError):
-                self._take_up(answer[-1])
-            self._check.start()
-        elif key == "verdict":
-            if isinstance(answer, str):
-                self.run.verdict.setText(answer)
-        elif self._session is not None and key[1:] == (self._session.plan, self.setup.recipe.to_start):
+        if self._session is not None and key[1:] == (self._session.plan, self.setup.recipe.to_start):
             self._able = not isinstance(answer, StudioError)
             self.setup.say(answer if isinstance(answer, str) else str(answer), not self._able)
             self._show_status()
@@ -168,7 +171,7 @@ class TrainTab(QWidget):
 
     @property
     def _training(self) -> bool:
-        return self.process is not None and self.process.status in ("running", "paused")
+        return self.process is not None and self.process.status in GOING
 
     def begin(self) -> None:
         """Start the chosen job, or the recipe, on the current plan."""
@@ -185,43 +188,61 @@ class TrainTab(QWidget):
         reports = process.folder.told()[0]
         if reports:
             self.progressed(process, reports)
-        if self._session is not None and process.status in ("running", "paused"):
+        if self._session is not None and process.status in GOING:
             known = {job.folder.path for job in self._session.jobs.followed}
             if process.folder.path not in known:
                 self._session.jobs.follow(process)
         self._show_status()
-        self._ask_verdict()
+        self._look()
 
-    def _ask_verdict(self) -> None:
-        """What a job says of its own making, such as whether the teacher helped."""
-        process, latest = self.process, self._latest
-        if process is not None and latest is not None and process.status == "done":
-            latest.ask("verdict", lambda: process.state().about.get("verdict"))
+    def _look(self) -> None:
+        """Ask which jobs are left beside the one that is shown, and what that says of its making."""
+        session, process = self._session, self.process
+        if session is not None and self._jobs is not None:
+            self._jobs.ask((session, process), lambda: look(session, process))
+
+    def _stand(self, key: Any, answer: Any) -> None:
+        if key != (self._session, self.process) or isinstance(answer, StudioError):
+            return
+        other = answer.next(self.process)
+        if other is not None and not self.work.busy:
+            self._take_up(other)
+        else:
+            self.run.show_standing(answer)
+            self._show_status()
 
     def _worked(self, answer: tuple[str, Any]) -> None:
         what, value = answer
         if what == "started":
             self._take_up(value)
-        elif self._session is not None and self.process is not None:
-            self._use(value)
+        elif self._session is not None:
+            self._use(*value)
 
-    def _use(self, state: State) -> None:
-        session, process = self._session, self.process
+    def _use(self, process: JobProcess, state: State) -> None:
+        session = self._session
         assert session is not None
-        assert process is not None
+        aside = put_aside(session, process.recipe, state)
         try:
             session.jobs.take(process.recipe, state)
         except StudioError as error:
             self.failed.emit(error)
             return
+        if aside:
+            session.notice.emit(Notice("info", aside))
         process.discard()
-        self.process = None
+        self.process, self._used = None, state.id
         self._show_status()
-        self.run.state.setText("The result is in use; undo takes it back")
+        self._look()
+
+    def _show_used(self) -> None:
+        """Say whether the result that was taken over last is in use, as long as no other job is shown."""
+        if self._session is not None and self.process is None and self._used is not None:
+            self.run.state.setText(in_use(self._session, self._used))
 
     def _work_failed(self, error: Exception) -> None:
         self.failed.emit(error)
         self._show_status()
+        self._look()
 
     def _pause(self) -> None:
         if self.process is None:
@@ -236,24 +257,36 @@ class TrainTab(QWidget):
         except StudioError as error:
             self.failed.emit(error)
         self._show_status()
+        self._look()
 
     def _cancel(self) -> None:
-        if self.process is not None:
-            self.process.cancel()
-            self._show_status()
+        process = self.process
+        if process is None or self.work.busy:
+            return
+        if process.status in ("done", "failed"):
+            process.discard()
+            self.process, self._used = None, None
+            self.run.clear()
+        else:
+            process.cancel()
+        self._show_status()
+        self._look()
 
     def _apply(self) -> None:
         process = self.process
         if process is not None and not self.work.busy:
-            self.work.start(lambda _report, _stop: ("result", process.state()))
+            self.work.start(lambda _report, _stop: ("result", (process, process.state())))
 
     def _show_status(self) -> None:
         status = self.process.status if self.process is not None else None
         self.run.show_status(self.process, status)
+        self._show_used()
         start = self.setup.start
-        start.setEnabled(self._able and status not in ("running", "paused"))
-        start.setToolTip("Runs in a process of its own and goes on when the studio is closed"
-                         if self._able else self.setup.facts.text())  # fmt: skip
+        start.setEnabled(self._able and status not in GOING)
+        tip = "Runs in a process of its own and goes on when the studio is closed"
+        if status in GOING:
+            tip = "One job at a time: let this one end, or cancel it"
+        start.setToolTip(tip if self._able else self.setup.facts.text())
 
 
 def _words(session: Session, specs: tuple[JobSpec, ...], index: int) -> str:
