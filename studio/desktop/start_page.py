@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QDragEnterEvent, QDropEvent, QImage, QPainter, QPainterPath, QPaintEvent, QPen
+from PySide6.QtGui import (
+    QColor,
+    QDragEnterEvent,
+    QDropEvent,
+    QImage,
+    QPainter,
+    QPainterPath,
+    QPaintEvent,
+    QPen,
+    QShowEvent,
+)
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -21,6 +31,7 @@ from studio.core import paths
 from studio.desktop import icons, recents, theme
 from studio.desktop.job import Job, Report, Stop
 from studio.desktop.recent_line import RecentLine
+from studio.desktop.training_line import TrainingLine
 
 
 class StartPage(QWidget):
@@ -50,6 +61,8 @@ class StartPage(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self._head())
+        self.training = TrainingLine(self)
+        layout.addWidget(self.training)
         layout.addLayout(grid, 1)
         self.retint()
 
@@ -165,6 +178,10 @@ class StartPage(QWidget):
         layout.addWidget(scroll, 1)
         self.refresh()
         return card
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.training.refresh()
 
     def refresh(self) -> None:
         """Read the recent projects again."""

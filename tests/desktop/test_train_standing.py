@@ -15,6 +15,7 @@ from studio.core import paths
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Plan, Step
 from studio.jobs import _locks, _process
+from studio.jobs._base import Report
 from studio.jobs._folder import JobFolder, Outcome, jobs_folder
 from studio.session.autosave import Opened
 
@@ -158,3 +159,18 @@ def test_what_a_result_puts_aside_is_named(demo: Any, qtbot: QtBot) -> None:
     assert session.plan.state is not None
     demo.undo()
     assert session.plan == edited
+
+
+def test_the_start_page_says_that_a_job_runs(demo: Any, qtbot: QtBot, held: list[int]) -> None:
+    running = leave(demo.session, 8, 0)
+    running.tell(0, Report(2, 8, 1, {"loss": 1.0}))
+    leave(demo.session, 9, 0)  # stopped
+    file = _locks.hold(running.lock)
+    assert file is not None
+    held.append(file)
+    demo.go_home()
+    line = demo.start.training
+    qtbot.waitUntil(line.isVisible, timeout=WAIT_MS)
+    assert line.text() == "A training job is under way: parts, Retrain, running, 25 %. Open the network to see it."
+    os.close(held.pop())
+    qtbot.waitUntil(lambda: not line.isVisible(), timeout=WAIT_MS)
