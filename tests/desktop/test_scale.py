@@ -39,7 +39,7 @@ def test_labels_fit_beside_the_plot_whatever_the_loss(top: float, qtbot: QtBot) 
     course.curves = {"loss": {1: top, 2: top / 3}, "validation": {2: 0.9871, 3: 0.9912}}
     plot.show_course(course)
     metrics = QFontMetricsF(fonts.small())
-    for of_losses, room in ((True, LEFT - 6), (False, RIGHT - 7)):
+    for of_losses, room in ((True, LEFT - 6), (False, RIGHT - 6)):
         written = plot.written(of_losses)
         texts = [text for _, text in written]
         assert len(set(texts)) == len(texts) >= 3

@@ -75,10 +75,10 @@ class CurvePlot(QWidget):
     # -- legend -----------------------------------------------------------------------------------
 
     def _legend(self, p: QPainter, width: float) -> list[Entry]:
-        """Entries one behind the other, in as many rows as they need."""
+        """Entries one behind the other, losses first, in as many rows as they need."""
         found: list[Entry] = []
         x, row = float(LEFT), 0
-        for name, points in self._course.curves.items():
+        for name, points in sorted(self._course.curves.items(), key=lambda curve: not left(curve[0])):
             text = self._text(name, points)
             room = SAMPLE + 6 + p.fontMetrics().horizontalAdvance(text)
             if found and x + room > width - 8:
@@ -169,12 +169,12 @@ class CurvePlot(QWidget):
             p.drawText(QRectF(0, place - 8, LEFT - 6, 16), RIGHT_MIDDLE, text)
 
     def _shares(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
-        """Values of the right axis, each with a short line behind the plot."""
+        """Values of the right axis, each with a short line inside the plot: before a number it would be a minus."""
         p.setPen(QColor(t.text2))
         for y, text in self.written(of_losses=False):
             place = box.bottom() - y * box.height()
-            p.drawLine(QPointF(box.right(), place), QPointF(box.right() + 4, place))
-            p.drawText(QRectF(box.right() + 7, place - 8, RIGHT - 7, 16), LEFT_MIDDLE, text)
+            p.drawLine(QPointF(box.right() - 5, place), QPointF(box.right(), place))
+            p.drawText(QRectF(box.right() + 6, place - 8, RIGHT - 6, 16), LEFT_MIDDLE, text)
 
     def written(self, of_losses: bool) -> list[tuple[float, str]]:
         """What stands at an axis: height from 0 to 1, and text; shares in percent."""
