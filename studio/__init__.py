@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from studio.core.jobspec import JobSpec
     from studio.core.plan import Plan, Step
     from studio.session import Session
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Session", "Step", "open"]
+__all__ = ["JobSpec", "Plan", "Session", "Step", "open"]
 
 
 def open(model: Any, **arguments: Any) -> Session:  # noqa: A001
@@ -31,6 +32,10 @@ def __getattr__(name: str) -> Any:
         from studio.core import plan
 
         return getattr(plan, name)
+    if name == "JobSpec":
+        from studio.core.jobspec import JobSpec
+
+        return JobSpec
     if name == "Session":
         from studio.session import Session
 

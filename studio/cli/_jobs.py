@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from studio.jobs._recipe import Recipe
     from studio.session import Session
 
+FORM = "Write name(key=value,..), as in 'retrain(epochs=5)'."
 TERMINAL_S, LINES_S = 0.5, 5.0
 """How often progress is shown: in a terminal, and as lines in a file."""
 
@@ -46,7 +47,7 @@ def with_jobs(plan: Plan, args: argparse.Namespace) -> Plan:
         if not any(spec.job == "retrain" for spec in jobs):
             jobs = (JobSpec("retrain"), *jobs)
         jobs = tuple(replace(s, settings={**s.settings, **epochs}) if s.job == "retrain" else s for s in jobs)
-    jobs = (*jobs, *(JobSpec(*parse_call(text)) for text in args.job))
+    jobs = (*jobs, *(JobSpec(*parse_call(text, FORM)) for text in args.job))
     for flag, value in (("--threads", args.threads), ("--cluster", args.cluster)):
         if value is not None and not jobs:
             remedy = "Give --retrain EPOCHS or --job SPEC as well."
@@ -106,6 +107,9 @@ def _follow(job: JobProcess, progress: Progress) -> None:
             f"{job.recipe.title}: put aside at its last checkpoint; the same command goes on from there.\n"
         )
         raise Cancelled from None
+    if job.status == "stopped" and job.folder.wished() == "suspend":
+        sys.stderr.write(f"{job.recipe.title}: put aside by another command; the same command goes on from there.\n")
+        raise Cancelled
     if job.status == "stopped":
         remedy = f"Run the same command again: it goes on from the last checkpoint. Messages: {job.folder.path / 'log'}"
         raise StudioError("the process of the job was ended from outside.", where=job.recipe.title, remedy=remedy)
@@ -113,7 +117,11 @@ def _follow(job: JobProcess, progress: Progress) -> None:
 
 def _title(job: JobProcess, told: Told) -> str:
     count = f" ({told.job + 1} of {len(job.recipe.jobs)})" if len(job.recipe.jobs) > 1 else ""
-    curves = ", ".join(f"{name} {value:.4g}" for name, value in told.report.values.items())
+    curves = ", ".join(f"{_name(name)} {value:.4g}" for name, value in told.report.values.items())
     left = told.report.seconds_left
     time = "" if left is None else f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
     return f"{job.recipe.jobs[told.job].job}{count}: {curves}{time}"
+
+
+def _name(curve: str) -> str:
+    return f"validation {curve}" if curve == "without teacher" else curve

@@ -60,8 +60,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 when every file passed, 1 when one does not agree with the preview."""
-    if not (args.plan or args.preset or args.set or args.furthest):
-        remedy = "Give --plan FILE, --preset NAME, --set SPEC or --furthest SPEC."
+    if not (args.plan or args.preset or args.set or args.furthest or args.job or args.retrain):
+        remedy = "Give --plan FILE, --preset NAME, --set SPEC, --furthest SPEC, --job SPEC or --retrain EPOCHS."
         raise PlanError("there is nothing to apply.", remedy=remedy)
     furthest = [_furthest.parse(text) for text in args.furthest]
     from studio.core.plan import Plan
@@ -240,7 +240,8 @@ def print_results(found: dict[str, Any]) -> None:
     for row in found.get("furthest", []):
         sys.stdout.write(f"{_furthest.sentence(row)}\n")
     for job in found["jobs"]:
-        sys.stdout.write(f"trained: {job['job']}, {job['seconds']:,.0f} s\n")
+        said = " ".join(job[name] for name in ("verdict", "warning") if name in job)
+        sys.stdout.write(f"trained: {job['job']}, {job['seconds']:,.0f} s{said and '. ' + said}\n")
     if found["calibration"]["same_as_evaluation"]:
         sys.stdout.write(
             "Ranges were taken from the evaluation data itself; give --calibration for an honest figure.\n"

@@ -17,11 +17,13 @@ def refuses(settings: TrainingSettings, shape: Sequence[int]) -> str | None:
     """Reason why samples of this shape (with the batch) cannot be augmented so; None where they can."""
     wanted = [name for name in PICTURES if getattr(settings, name)]
     if wanted and len(shape) != 4:
-        return f"'{wanted[0]}' changes pictures, but samples here have the shape {tuple(shape[1:])}."
+        return f"'{wanted[0]}' changes pictures, but samples here have the shape {tuple(shape[1:])}: switch it off."
     if settings.time_shift and len(shape) < 3:
-        return f"'time_shift' needs a time axis, but samples here have the shape {tuple(shape[1:])}."
+        return f"'time_shift' needs a time axis, but samples here have the shape {tuple(shape[1:])}: set it to 0."
     if settings.cutout and settings.cutout > min(shape[2:]):
-        return f"'cutout' of {settings.cutout} px is larger than the picture ({shape[2]}x{shape[3]})."
+        return f"'cutout' of {settings.cutout} px is larger than the picture ({shape[2]}x{shape[3]}): set less."
+    if settings.shift and settings.shift >= min(shape[2:]):
+        return f"'shift' of {settings.shift} px moves the picture ({shape[2]}x{shape[3]}) out of sight: set less."
     return None
 
 

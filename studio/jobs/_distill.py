@@ -125,6 +125,8 @@ def verdict(without: Tensor, taught: Tensor) -> dict[str, Any]:
     """Difference on the validation samples with its 95 % interval, and what it says in words; scores (samples,)."""
     before, after = (np.asarray(scores.numpy(), np.float64) for scores in (without, taught))
     low, high = paired_interval(before, after)
+    if low == high:  # nothing differs: what three differing samples in many would be (rule of three)
+        low, high = low - 3 / len(after), high + 3 / len(after)
     difference = float(after.mean() - before.mean())
     with_it, without_it = 100 * after.mean(), 100 * before.mean()
     text = (

@@ -52,7 +52,8 @@ class Lesson:
 class Place:
     """Where a lesson stands in its job. `curves`: names of its loss and its validation in the reports.
 
-    `epochs`: of this lesson, 0 = all that the settings say.
+    `epochs`: of this lesson, 0 = all that the settings say. `begins`: False where it goes on with what the
+    lesson before it has trained.
     """
 
     stage: int = 0
@@ -60,6 +61,7 @@ class Place:
     steps: int = 0  # of the whole job; 0 = this lesson's
     curves: tuple[str, str] = ("loss", "validation")
     epochs: int = 0
+    begins: bool = True
 
 
 @dataclass
@@ -68,7 +70,7 @@ class _Progress:
 
     step: int = 0
     total: float = 0.0  # of the losses in this epoch
-    curve: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
+    curve: list[dict[str, float]] = field(default_factory=list)  # before the first step, then one entry an epoch
     best: float | None = None
     best_epoch: int = 0
     ended: bool = False
@@ -119,7 +121,12 @@ class _Run:
         self._load()
 
     def run(self) -> list[dict[str, float]]:
-        """Train to the end; the lesson's tensors then hold the result. Returns the curve, one entry an epoch."""
+        """Train to the end; the lesson's tensors then hold the result.
+
+        Returns the curve: the validation before the first step, then an entry an epoch.
+        """
+        if not self.at.curve and self.place.begins:
+            self._validate({})
         while self.at.step < self.steps and not self.at.ended:
             self._pause()
             self._step()
@@ -159,18 +166,23 @@ class _Run:
             self._report({self.place.curves[0]: sum(self._recent) / len(self._recent)})
 
     def _epoch(self) -> None:
+        loss = self.at.total / self.samples.batches
+        self.at.total = 0.0
+        self._keep_best(self._validate({"loss": loss}))
+
+    def _validate(self, figures: Mapping[str, float]) -> float:
+        """Measure, and tell it beside the figures of the epoch that ends here."""
         started = time.monotonic()
         metric = self.lesson.measure()
         self.clock.validated(time.monotonic() - started)
-        loss = self.at.total / self.samples.batches
-        self.at.total = 0.0
-        self.at.curve.append({"step": self.at.step, "loss": loss, "validation": metric})
-        self._keep_best(metric)
-        self._report({self.place.curves[0]: loss, self.place.curves[1]: metric})
+        self.at.curve.append({"step": self.at.step, **figures, "validation": metric})
+        names = {"loss": self.place.curves[0]}
+        self._report({**{names[name]: value for name, value in figures.items()}, self.place.curves[1]: metric})
+        return metric
 
     def _keep_best(self, metric: float) -> None:
         """Early stopping: the best settled epoch is what stays."""
-        patience, epoch = self.settings.patience, len(self.at.curve)
+        patience, epoch = self.settings.patience, self.at.step // self.samples.batches
         if not patience or not self.lesson.settled(self.at.step, self.steps):
             return
         if self.at.best is None or metric > self.at.best:
@@ -225,6 +237,8 @@ def train(
     task: Task, lesson: Lesson, samples: Samples, keeper: Keeper, place: Place = Place()
 ) -> list[dict[str, float]]:  # fmt: skip
     """Train a lesson from its last checkpoint to the end, in place; returns loss and validation by epoch.
+
+    A lesson that begins has its validation before the first step too, without a loss.
 
     Raises Cancelled, and StudioError where the loss is no number any more.
     """

@@ -22,6 +22,8 @@ Status = Literal["running", "paused", "stopped", "done", "cancelled", "failed"]
 LOOK_S = 0.05
 AT_ONCE = "STUDIO_JOBS"
 """Environment variable: how many jobs may run at once on this machine (1)."""
+ENDING_S = 10.0
+"""A worker that has told how it ended is waited for so long."""
 WORKER = ("-m", "studio.jobs._worker")
 _children: dict[int, subprocess.Popen[bytes]] = {}
 _PACKAGE = str(Path(__file__).resolve().parents[2])
@@ -163,6 +165,9 @@ def find_unfinished() -> list[JobProcess]:
 
 def _begin(folder: JobFolder, recipe: Recipe, state: State | None) -> None:
     """Take the locks, write the folder, start the worker; the locks are its own from then on."""
+    for job in find_unfinished():
+        if job.folder.outcome() is not None:
+            job.wait(ENDING_S)
     other = next((job for job in find_unfinished() if job.folder.alive and job.recipe.target == recipe.target), None)
     if other is not None or folder.alive:
         what = f"a job on this plan runs already ({(other.recipe if other else recipe).title})."

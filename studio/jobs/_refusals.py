@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio.core import registry
 from studio.core.encoding import Codebook, innermost
-from studio.core.errors import StudioError
+from studio.core.errors import Refused, StudioError
 from studio.core.plan import Plan
 from studio.core.technique import Stage
 from studio.engine.engine import Engine
@@ -14,10 +15,18 @@ from studio.jobs._samples import split
 from studio.jobs._settings import TrainingSettings
 
 
+def check(name: str, engine: Engine, plan: Plan, settings: Any) -> None:
+    """Raise Refused where job `name` says that it cannot run; its sentence says what to do as well."""
+    reason = registry.find("jobs", name).refuses(engine, plan, settings)
+    if reason is not None:
+        raise Refused(reason, where=name)
+
+
 def common(engine: Engine, settings: TrainingSettings) -> str | None:
     """Reason that holds for every job: several inputs, data that does not fit, augmentation of another kind."""
     if len(engine.network.inputs) > 1:
-        return f"Training needs a network with one input; this one has {len(engine.network.inputs)}."
+        count = len(engine.network.inputs)
+        return f"Training needs a network with one input, and this one has {count}: export it without training."
     try:
         split(engine, settings)
     except StudioError as error:
@@ -29,14 +38,14 @@ def without_grid(engine: Engine, plan: Plan) -> str | None:
     """Reason where no layer of a plan is on a grid: there would be nothing to round."""
     if engine.needs_ranges(plan):
         return None
-    return "No layer of the plan is quantized or shared, so there is no rounding to train with."
+    return "No layer of the plan is quantized or shared, so there is no rounding to train with: add a step, or retrain."
 
 
 def without_shared(engine: Engine, plan: Plan) -> str | None:
     """Reason where no layer's weights share values."""
     if any(isinstance(innermost(one), Codebook) for one in engine.encodings(plan).values()):
         return None
-    return "No layer of the plan shares values: there is nothing to tune."
+    return "No layer of the plan shares values: there is nothing to tune. Add share_weights first."
 
 
 def student(engine: Engine, plan: Plan, settings: Any) -> str | None:
@@ -74,7 +83,7 @@ def rounds(engine: Engine, plan: Plan, settings: Any) -> str | None:
         return f"{settings.rounds} rounds need an epoch each, and there are {settings.epochs}: raise epochs."
     rewrites = engine.resolve(plan).rewrites
     if Stage.STRUCTURE not in rewrites:
-        return "The plan cuts no channels, so none can leave in rounds."
+        return "The plan cuts no channels, so none can leave in rounds: add prune_channels, or train with 1 round."
     if len(rewrites) > 1:
         return "Channels leave in rounds only where nothing else rewrites the network: train with 1 round."
     return None

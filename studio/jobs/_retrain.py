@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.core.errors import Refused
 from studio.core.state import State
 from studio.engine.engine import Engine
 from studio.engine.variant import fits
@@ -16,10 +15,14 @@ from studio.jobs._base import Task
 from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, Place, train
 from studio.jobs._masks import Tightening
+from studio.jobs._refusals import check
 from studio.jobs._resume import Keeper, copies, put, tensors_under
 from studio.jobs._rounds import Rounds
 from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
+
+HARM = 0.02
+"""Loss of the validation's metric that is worth a warning."""
 
 
 def run(task: Task) -> State:
@@ -50,7 +53,7 @@ def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> Stat
         plan = rounds.cut(i)
         student = Student(task.engine, plan, quantized=False)
         lesson = _lesson(task, student, goal, samples)
-        place = Place(i, first, whole, epochs=rounds.epochs(i))
+        place = Place(i, first, whole, epochs=rounds.epochs(i), begins=i == 0)
         done = keeper.done(i)
         if done is None:
             own = train(task, lesson, samples, keeper, place)
@@ -64,12 +67,7 @@ def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> Stat
 
 def refuse(task: Task) -> None:
     """Raise Refused where the job says that it cannot run."""
-    from studio.core import registry
-
-    name = job_name(task)
-    reason = registry.find("jobs", name).refuses(task.engine, task.plan, task.settings)
-    if reason is not None:
-        raise Refused(reason, where=name, remedy="Change the data or the settings.")
+    check(job_name(task), task.engine, task.plan, task.settings)
 
 
 def quantized(task: Task, **more: bool) -> Student:
@@ -98,7 +96,16 @@ def about(task: Task, goal: Goal, figures: Mapping[str, Any]) -> dict[str, Any]:
     """What a state says of its making."""
     settings = task.settings.model_dump()
     return {"job": job_name(task), "settings": settings, "metric": goal.metric, "threads": torch.get_num_threads(),
-            **figures}  # fmt: skip
+            **warning(figures["curve"]), **figures}  # fmt: skip
+
+
+def warning(curve: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Sentence where training has done harm, as "warning": validation far below what it was before."""
+    before, after = curve[0]["validation"], curve[-1]["validation"]
+    if before - after <= HARM:
+        return {}
+    text = f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. Lower learning_rate."
+    return {"warning": text}
 
 
 def loss_of(student: Student, goal: Goal) -> Any:

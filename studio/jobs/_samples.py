@@ -106,16 +106,19 @@ def _labels(engine: Engine, dataset: Dataset) -> Tensor | None:
     if dataset.labels is None or int(np.prod(shape[1:])) != classes or len(engine.graph.outputs) > 1:
         return None
     data.check_labels(dataset, classes)
-    _check_classes(engine, dataset)
+    _check_classes(engine, dataset, classes)
     return torch.from_numpy(np.asarray(dataset.labels, np.int64))
 
 
-def _check_classes(engine: Engine, dataset: Dataset) -> None:
+def _check_classes(engine: Engine, dataset: Dataset, count: int) -> None:
+    if dataset.classes and len(dataset.classes) != count:
+        what = f"it names {len(dataset.classes)} classes, and the network tells {count} apart."
+        raise DataError(what, where=dataset.source, remedy="Give data with the classes of the network.")
     evaluation = engine.sources.get("evaluation")
     theirs = None if evaluation is None else evaluation.classes
     if dataset.classes and theirs and list(dataset.classes) != list(theirs):
-        pairs = zip(dataset.classes, theirs, strict=False)
-        first = next((a for a, b in pairs if a != b), f"{len(dataset.classes)} of them")
+        pairs = enumerate(zip(dataset.classes, theirs, strict=False))
+        first = next((f"class {i} is {a}, not {b}" for i, (a, b) in pairs if a != b), f"{len(dataset.classes)} of them")
         what = f"its classes are not those of the evaluation data (first difference: {first})."
         remedy = "Give training data with the same classes in the same order."
         raise DataError(what, where=dataset.source, remedy=remedy)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core import registry
-from studio.core.errors import Cancelled, Refused, StudioError
+from studio.core.errors import Cancelled, StudioError
 from studio.core.state import State
 from studio.jobs import _locks
 from studio.jobs._base import Job, Task
@@ -101,6 +101,7 @@ def _states(folder: JobFolder, recipe: Recipe) -> State:
     import torch
 
     from studio.engine.opening import engine_again
+    from studio.jobs import _refusals
 
     torch.set_num_threads(recipe.threads)
     control = Control(folder, recipe.checkpoint_s)
@@ -111,9 +112,7 @@ def _states(folder: JobFolder, recipe: Recipe) -> State:
         control.begin(number)
         plan = plan_of(recipe.plan, spec, engine.graph, None if state is None else engine.add_state(state))
         job: Job = registry.find("jobs", spec.job)
-        reason = job.refuses(engine, plan, spec.values)
-        if reason is not None:
-            raise Refused(reason, where=spec.job, remedy="Change the plan, the data or the job's settings.")
+        _refusals.check(spec.job, engine, plan, spec.values)
         torch.manual_seed(int(getattr(spec.values, "seed", 0)))
 
         def report(told: Any, number: int = number) -> None:
@@ -131,6 +130,7 @@ def _states(folder: JobFolder, recipe: Recipe) -> State:
 
 def _about(made: State, before: State | None, recipe: Recipe, done: Mapping[str, Any]) -> dict[str, Any]:
     """What a state tells: its job's own figures, all jobs that led to it, and the code that they ran under."""
+    done = {**done, **{name: made.about[name] for name in ("verdict", "warning") if name in made.about}}
     earlier = [] if before is None else before.about.get("jobs", [])
     code = [dict(recipe.versions)] + [versions()] * (versions() != dict(recipe.versions))
     return {**made.about, "jobs": [*earlier, dict(done)], "threads": recipe.threads, "versions": code}
@@ -159,4 +159,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # the interpreter takes seconds to its own end, and would hold the locks meanwhile

@@ -9,14 +9,15 @@ from dataclasses import replace
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from studio.core import registry, states
-from studio.core.errors import FileError, Refused, StudioError
+from studio.core import states
+from studio.core.errors import FileError, StudioError
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Plan
 from studio.core.state import State
 from studio.jobs import _process
 from studio.jobs._process import JobProcess
 from studio.jobs._recipe import Recipe, plan_of, trained
+from studio.jobs._refusals import check
 from studio.session import autosave
 from studio.session.events import Notice
 
@@ -60,9 +61,7 @@ class Jobs:
         recipe = Recipe(session.opened, plan, tuple(specs) or plan.jobs, threads)
         for spec in recipe.jobs:
             own = plan_of(recipe.plan, spec, session.graph, recipe.plan.state)
-            reason = registry.find("jobs", spec.job).refuses(session.engine, own, spec.values)
-            if reason is not None:
-                raise Refused(reason, where=spec.job, remedy="Change the plan, the data or the job's settings.")
+            check(spec.job, session.engine, own, spec.values)
         return recipe
 
     def start(self, specs: Sequence[JobSpec] = (), threads: int = 1) -> JobProcess:

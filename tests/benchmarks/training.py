@@ -31,8 +31,8 @@ TAUGHT = {"alpha": 0.7, "compare": False}
 class Trial:
     """A plan, the job that trains it, and what it may lose of top-1 against the float network.
 
-    `ratio`: of the float32 weights to the whole file, at least; `ends`: weight bits of the first and the
-    last layer, where they differ.
+    `cuts`: settings of prune_channels by groups (a glob) by case; `ratio`: of the float32 weights to the whole
+    file, at least; `ends`: weight bits of the first and the last layer, where they differ.
     """
 
     steps: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -41,6 +41,7 @@ class Trial:
     most: float | None = None
     ratio: float | None = None
     ends: int | None = None
+    cuts: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
 
 SEEN = (
@@ -49,10 +50,22 @@ SEEN = (
 )
 """What was chosen with the test file in view; it belongs to the figures."""
 LEARNED = {"rounding": "learned"}
-HALF = ("prune_channels", {"amount": 0.5})
+HALF = {
+    "ic_resnet8": {"model.conv2d_[136]": {"amount": 0.525}}, "cifar10_resnet20": {"layer?.?.conv1": {"amount": 0.505}},
+}  # fmt: skip
+"""Channels inside the blocks: the tensors that blocks add to, which all layers of a stage share, stay whole."""
+SMALL = {
+    "ic_resnet8": {
+        "model.conv2d_6": {"amount": 0.42, "scope": "layer"}, "model.conv2d_3": {"amount": 0.2, "scope": "layer"},
+    },
+    "cifar10_resnet20": {"layer3.?.conv1": {"amount": 0.38, "scope": "layer"}},
+}  # fmt: skip
+"""Those that hold most weights."""
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003}),
-    "half the MACs": Trial((HALF,), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005),
+    "half the MACs": Trial(
+        (), "distill", {"learning_rate": 0.01, **TAUGHT, "alpha": 0.9}, most=0.005, cuts=HALF
+    ),
     "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003}, most=0.001),
     "int4": Trial(
         (("quantize", {"weight_bits": 4, **LEARNED}),),
@@ -63,10 +76,8 @@ TRIALS = {
         "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.025, ends=8,
     ),
     "structured, int4, Huffman": Trial(
-        (
-            ("prune_channels", {"amount": 0.2, "scope": "layer"}),
-            ("quantize", {"weight_bits": 4, **LEARNED}), ("huffman", {}),
-        ), "distill", {"learning_rate": 0.01, **TAUGHT}, most=0.01, ratio=12,
+        (("quantize", {"weight_bits": 4, **LEARNED}), ("huffman", {})),
+        "distill", {"learning_rate": 0.005, **TAUGHT}, most=0.01, ratio=12, cuts=SMALL,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
@@ -111,7 +122,7 @@ def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
     file: Path = args.out / f"{case['name']}-{args.first}-{seed}-{'quick' if args.quick else 'all'}.npz"
     if not file.exists():
         engine = engine_of(case, 3000 if args.quick else None)
-        plan, _ = trained(engine, TRIALS[FLOAT], args.first, seed, {})
+        plan, _ = trained(case["name"], engine, TRIALS[FLOAT], args.first, seed, {})
         found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
         part = file.with_suffix(".part.npz")
         np.savez(part, **found)
@@ -119,13 +130,13 @@ def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
     return file
 
 
-def trained(engine: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
+def trained(case: str, engine: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
     """Plan of a trial with what its training made, and the curve."""
     from studio.core import registry
     from studio.core.settings import validate
     from studio.jobs._base import Task
 
-    plan, job = plan_of(trial, engine), registry.find("jobs", trial.job)
+    plan, job = plan_of(case, trial, engine), registry.find("jobs", trial.job)
     given = {"epochs": epochs, "seed": seed, **AUGMENT, **trial.settings, **changes}
     task = Task(engine, plan, validate(job.settings, given, job.name), _told, Memory(), lambda: None)
     state = job.run(task)
@@ -137,13 +148,16 @@ def _told(report: Any) -> None:
         say(f"epoch {report.epoch}: {report.values}, {report.seconds_left or 0:.0f} s left")
 
 
-def plan_of(trial: Trial, engine: Any) -> Any:
+def plan_of(case: str, trial: Trial, engine: Any) -> Any:
     """Plan of a trial before training."""
     from studio.core.plan import Plan, Step
 
     plan = Plan()
     for technique, settings in trial.steps:
         plan = plan.with_default(Step(technique, **settings))
+    for groups, settings in trial.cuts.get(case, {}).items():
+        for layer in engine.graph.match(groups):
+            plan = plan.with_group_step(layer.group, Step("prune_channels", **settings))
     weighted = engine.graph.weighted
     for layer in (weighted[0], weighted[-1]) if trial.ends else ():
         plan = plan.with_step(layer.name, Step("quantize", weight_bits=trial.ends))
@@ -174,9 +188,11 @@ def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: 
     from studio.engine.exporting import export_plan
 
     engine = engine_of(case, 3000 if args.quick else None, first(case, args, seed))
-    before = engine.measure(plan_of(trial, engine))
+    start = plan_of(case["name"], trial, engine)
+    engine.prepare(start)
+    before = engine.measure(start)
     began = time.monotonic()
-    plan, curve = trained(engine, trial, args.epochs, seed, changes)
+    plan, curve = trained(case["name"], engine, trial, args.epochs, seed, changes)
     seconds = time.monotonic() - began
     weights = 4 * sum(t.numel() for t in _tensors(engine.network).values())
     manifest = export_plan(engine, plan, args.out / "files", ("packed",), {"name": case["name"]}, force=True)

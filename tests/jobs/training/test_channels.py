@@ -67,7 +67,7 @@ def test_channels_leave_in_rounds(engine: Engine, runner: Runner) -> None:
     assert shapes(engine, plan) == shapes(engine, CUT)
     assert {name: int(kept.sum()) for name, kept in state.kept.items()} == {"conv1": 4, "conv3": 4}
     assert engine.measure(plan).value > 0.85
-    assert [entry["step"] for entry in state.about["curve"]] == [6, 12, 18]
+    assert [entry["step"] for entry in state.about["curve"]] == [0, 6, 12, 18]
     assert runner.reports[-1].step == runner.reports[-1].steps == 18
     assert engine.unused(plan) == ()
 

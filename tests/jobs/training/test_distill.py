@@ -65,7 +65,7 @@ def test_both_runs_are_told_and_judged(engine: Engine, runner: Runner, extra: di
     assert seen == {"loss", "validation", "loss without teacher", "without teacher"}
     assert [report.step for report in runner.reports] == sorted(report.step for report in runner.reports)
     assert runner.reports[-1].step == runner.reports[-1].steps == 2 * 2 * 10
-    assert len(state.about["curve"]) == len(state.about["without"]) == 2
+    assert len(state.about["curve"]) == len(state.about["without"]) == 3  # before, and two epochs
     assert "teacher" in state.about["verdict"]
     retrained = Runner().run("retrain", engine, PRUNED, **SETTINGS)
     assert state.about["without"] == retrained.about["curve"]  # the same seeds and budget, no teacher

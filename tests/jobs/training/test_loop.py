@@ -71,11 +71,19 @@ def test_reports_come_several_times_an_epoch_with_time_left(engine: Engine, runn
     steps = 2 * (540 // 20)  # 600 samples less a tenth
     assert {report.steps for report in runner.reports} == {steps}
     assert runner.reports[-1].step == steps
-    assert [r.epoch for r in runner.reports if "validation" in r.values] == [1, 2]
+    assert [r.epoch for r in runner.reports if "validation" in r.values] == [0, 1, 2]
     first = [r for r in runner.reports if r.epoch == 1]
     assert len(first) >= 8
     assert all(r.seconds_left is not None and r.seconds_left >= 0 for r in first[2:])
-    assert all(math.isfinite(r.values["loss"]) for r in runner.reports)
+    assert all(math.isfinite(value) for r in runner.reports for value in r.values.values())
+
+
+def test_training_that_does_harm_says_so(engine: Engine) -> None:
+    harmed = Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54, learning_rate=1.0, clip=0.0)
+    curve = harmed.about["curve"]
+    assert curve[0]["validation"] - curve[-1]["validation"] > 0.02
+    assert "Lower learning_rate" in harmed.about["warning"]
+    assert "warning" not in Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54).about
 
 
 def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(
