@@ -35,7 +35,7 @@ RECIPES = {
         values=(8, 8, 16), share_epochs=8,
     ),
     "lenet-5": Recipe(
-        float_epochs=8, shift=False, keep=0.0205, epochs=20, learning_rate=0.05, ramp=0.7, focus=0.4,
+        float_epochs=8, shift=False, keep=0.0232, epochs=20, learning_rate=0.03, ramp=0.7, focus=0.4,
         values=(16, 8, 8, 8), share_epochs=6,
     ),
 }  # fmt: skip

@@ -61,10 +61,18 @@ SMALL = {
     "cifar10_resnet20": {"layer3.?.conv1": {"amount": 0.38, "scope": "layer"}},
 }  # fmt: skip
 """Those that hold most weights."""
+LITTLE = {
+    "ic_resnet8": {"model.conv2d_6": {"amount": 0.18, "scope": "layer"}},
+    "cifar10_resnet20": {"layer3.?.conv1": {"amount": 0.12, "scope": "layer"}},
+}  # fmt: skip
+"""As many as 12x needs where weights have 3 bits."""
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003}),
     "half the MACs": Trial(
         (), "distill", {"learning_rate": 0.01, **TAUGHT, "alpha": 0.9}, most=0.005, cuts=HALF
+    ),
+    "half the MACs, all groups": Trial(
+        (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
     ),
     "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003}, most=0.001),
     "int4": Trial(
@@ -78,6 +86,10 @@ TRIALS = {
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.005, **TAUGHT}, most=0.01, ratio=12, cuts=SMALL,
+    ),
+    "structured, 3 bits, Huffman": Trial(
+        (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
+        "distill", {"learning_rate": 0.005, **TAUGHT}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
