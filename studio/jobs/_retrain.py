@@ -104,7 +104,7 @@ def warning(curve: Sequence[Mapping[str, float]]) -> dict[str, str]:
     before, after = curve[0]["validation"], curve[-1]["validation"]
     if before - after <= HARM:
         return {}
-    text = f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. Lower learning_rate."
+    text = f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. Lower the learning rate."
     return {"warning": text}
 
 

@@ -82,7 +82,7 @@ def test_training_that_does_harm_says_so(engine: Engine) -> None:
     harmed = Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54, learning_rate=1.0, clip=0.0)
     curve = harmed.about["curve"]
     assert curve[0]["validation"] - curve[-1]["validation"] > 0.02
-    assert "Lower learning_rate" in harmed.about["warning"]
+    assert "Lower the learning rate" in harmed.about["warning"]
     assert "warning" not in Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54).about
 
 
