@@ -130,6 +130,15 @@ def test_after_a_kill_of_the_app_plan_state_and_running_job_come_back(session: S
     assert found.plan == replace(session.plan, state=None)
 
 
+def test_a_session_that_was_closed_leaves_its_plan_and_result(session: Session) -> None:
+    session.jobs.apply(train(session, JobSpec("fake")))
+    plan = session.plan
+    session.close()
+    assert autosave.recoverable() == []
+    assert autosave.last_plan(session.opened) == plan
+    assert plan.state is not None
+
+
 def test_edits_that_make_training_void_are_told(session: Session) -> None:
     session.jobs.apply(train(session, JobSpec("fake")))
     notices: list[str] = []
