@@ -108,9 +108,7 @@ class MainWindow(QMainWindow):
         self.start.demo_asked.connect(self.open_demo)
         self.start.command.connect(lambda name: self.actions_.by_name[name].trigger())
         self.start.model_dropped.connect(lambda path: self.ask_open(Opened(path)))
-        self.start.recent_asked.connect(
-            lambda recent: self.open_model(recent.opened, autosave.last_plan(recent.opened), as_left=True)
-        )
+        self.start.recent_asked.connect(lambda r: self.open_model(r.opened, autosave.last_plan(r.opened), as_left=True))
         self.opener.opened.connect(self._opened)
         self.opener.failed.connect(self._failed)
         self.opener.progress.connect(

@@ -213,8 +213,7 @@ class Engine:
     def program(self, plan: Plan) -> Program:
         """Return the integer program of a plan; needs calibration data as soon as a tensor is int8."""
         key = self._form(plan)
-        found = self._programs.get(key)
-        if found is None:
+        if (found := self._programs.get(key)) is None:
             ranges = self.ranges(plan) | self._wide_ranges(plan) if self.needs_ranges(plan) else {}
             with self._lock:
                 self._programs[key] = found = self._lower(plan, ranges, self.tuned(plan))

@@ -165,10 +165,11 @@ def find_unfinished() -> list[JobProcess]:
 
 def _begin(folder: JobFolder, recipe: Recipe, state: State | None) -> None:
     """Take the locks, write the folder, start the worker; the locks are its own from then on."""
-    for job in find_unfinished():
+    jobs = find_unfinished()
+    for job in jobs:
         if job.folder.outcome() is not None:
             job.wait(ENDING_S)
-    other = next((job for job in find_unfinished() if job.folder.alive and job.recipe.target == recipe.target), None)
+    other = next((job for job in jobs if job.folder.alive and job.recipe.target == recipe.target), None)
     if other is not None or folder.alive:
         what = f"a job on this plan runs already ({(other.recipe if other else recipe).title})."
         raise StudioError(what, where="jobs", remedy="Let it end or cancel it, or change the plan first.")

@@ -136,7 +136,7 @@ def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
     file: Path = args.out / f"{case['name']}-{args.first}-{seed}-{'quick' if args.quick else 'all'}.npz"
     if not file.exists():
         engine = engine_of(case, 3000 if args.quick else None)
-        plan, _ = trained(case["name"], engine, TRIALS[FLOAT], args.first, seed, {})
+        plan, _ = trained(engine, plan_of(case["name"], TRIALS[FLOAT], engine), TRIALS[FLOAT], args.first, seed, {})
         found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
         part = file.with_suffix(".part.npz")
         np.savez(part, **found)
@@ -144,13 +144,13 @@ def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
     return file
 
 
-def trained(case: str, engine: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
-    """Plan of a trial with what its training made, and the curve."""
+def trained(engine: Any, plan: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
+    """Plan of a trial, with what its training made, and the curve."""
     from studio.core import registry
     from studio.core.settings import validate
     from studio.jobs._base import Task
 
-    plan, job = plan_of(case, trial, engine), registry.find("jobs", trial.job)
+    job = registry.find("jobs", trial.job)
     given = {"epochs": epochs, "seed": seed, **AUGMENT, **trial.settings, **changes}
     task = Task(engine, plan, validate(job.settings, given, job.name), _told, Memory(), lambda: None)
     state = job.run(task)
@@ -206,7 +206,7 @@ def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: 
     engine.prepare(start)
     before = engine.measure(start)
     began = time.monotonic()
-    plan, curve = trained(case["name"], engine, trial, args.epochs, seed, changes)
+    plan, curve = trained(engine, start, trial, args.epochs, seed, changes)
     seconds = time.monotonic() - began
     weights = 4 * sum(t.numel() for t in _tensors(engine.network).values())
     manifest = export_plan(engine, plan, args.out / "files", ("packed",), {"name": case["name"]}, force=True)

@@ -10,6 +10,10 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from studio.core import paths
+from studio.core.plan import Plan, Step
+from studio.session.autosave import Opened
+
 WAIT_MS = 180_000
 
 
@@ -40,6 +44,20 @@ def demo(window: Any, qtbot: QtBot) -> Any:
     window.open_demo()
     qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
     return window
+
+
+@pytest.fixture
+def open_to_train(window: Any, qtbot: QtBot) -> Callable[[int], None]:
+    """Open the demo with data to train on, so many samples to evaluate on, and a pruned plan."""
+
+    def opening(samples: int) -> None:
+        folder = paths.resource("demo")
+        few, test = (str(folder / f"crops_{name}.npz") for name in ("calibration", "test"))
+        opened = Opened(str(folder / "parts.onnx"), test, calibration=few, train=few, samples=samples)
+        window.open_model(opened, Plan(defaults=(Step("prune_weights", amount=0.6),)))
+        qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+
+    return opening
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,15 @@ from studio.core.plan import Plan, Step
 from studio.desktop.train.curves import left, ticks
 from studio.desktop.train.form import in_order
 from studio.desktop.train.run_panel import duration
-from studio.session.autosave import Opened
 
 WAIT_MS = 180_000
 LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def demo(window: Any, qtbot: QtBot) -> Any:
+def demo(window: Any, qtbot: QtBot, open_to_train: Callable[[int], None]) -> Any:
     """The demo with data to train on, a pruned plan, and the Train tab shown."""
-    folder = paths.resource("demo")
-    few = str(folder / "crops_calibration.npz")
-    opened = Opened(str(folder / "parts.onnx"), str(folder / "crops_test.npz"), calibration=few, train=few, samples=200)
-    window.open_model(opened, Plan(defaults=(Step("prune_weights", amount=0.6),)))
-    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    open_to_train(200)
     qtbot.keyClick(window, Qt.Key.Key_3, Qt.KeyboardModifier.AltModifier)
     assert window.tabs.currentWidget() is window.train
     qtbot.waitUntil(window.train.setup.start.isEnabled, timeout=WAIT_MS)

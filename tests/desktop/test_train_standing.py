@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,26 +11,20 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.core import paths
 from studio.core.jobspec import JobSpec
-from studio.core.plan import Plan, Step
+from studio.core.plan import Step
 from studio.jobs import _locks, _process
 from studio.jobs._base import Report
 from studio.jobs._folder import JobFolder, Outcome, jobs_folder
-from studio.session.autosave import Opened
 
 WAIT_MS = 180_000
 LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def demo(window: Any, qtbot: QtBot) -> Any:
+def demo(window: Any, open_to_train: Callable[[int], None]) -> Any:
     """The demo with data to train on, a pruned plan, and the Train tab shown."""
-    folder = paths.resource("demo")
-    few = str(folder / "crops_calibration.npz")
-    opened = Opened(str(folder / "parts.onnx"), str(folder / "crops_test.npz"), calibration=few, train=few, samples=50)
-    window.open_model(opened, Plan(defaults=(Step("prune_weights", amount=0.6),)))
-    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    open_to_train(50)
     window.tabs.setCurrentWidget(window.train)
     return window
 
