@@ -228,7 +228,8 @@ def judged(rows: list[dict[str, Any]]) -> list[list[Any]]:
         lost = None if value is None or row["plan"] == FLOAT else value - row["after"]
         kept = [lost <= trial.most + 1e-9] if lost is not None and trial.most is not None else []
         kept += [row["ratio"] >= trial.ratio] if trial.ratio is not None else []
-        row |= {"lost": lost, "kept": all(kept) and row["passed"] if kept else None}
+        compared = trial.most is None or lost is not None
+        row |= {"lost": lost, "kept": all(kept) and row["passed"] if kept and compared else None}
         limit = "" if trial.most is None else f" (≤ {100 * trial.most:.1f})"
         wanted = "" if trial.ratio is None else f" (≥ {trial.ratio:g})"
         lines.append([
