@@ -55,7 +55,7 @@ _NOT_COMPARED = {
 def _student(task: Task) -> Student:
     if task.engine.needs_ranges(task.plan):
         return quantized(task)
-    return Student(task.engine, task.plan, quantized=False)
+    return Student(task.engine, task.plan, quantized=False, half=task.settings.bfloat16)
 
 
 def _stage(task: Task, samples: Samples, goal: Goal, keeper: Keeper, place: Place) -> Content:
@@ -100,7 +100,7 @@ def _guide(task: Task, student: Student, goal: Goal, samples: Samples) -> Guide:
     settings = task.settings
     weights = {name: getattr(settings, name) for name in ("hints", "attention", "relations")}
     network = load(task.engine, settings.teacher)
-    guide = Guide(network, student.variant.network, goal.ends.logits is not None, weights)
+    guide = Guide(network, student.variant.network, goal.ends.logits is not None, weights, settings.bfloat16)
     with torch.no_grad():
         guide.fit_adapters(student.model(samples.some, guide.keep), guide.ask(samples.some))
     return guide

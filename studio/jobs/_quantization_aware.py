@@ -46,17 +46,19 @@ class Freezing:
     """Late in a run scales stop: those of tensors as lowering chooses them from what was learned.
 
     Lowering widens some scales by a hair, so that all runtimes add alike (`studio.lowering.reconcile`);
-    from here on weights and biases see the arithmetic of the export.
+    from here on weights and biases see the arithmetic of the export, without 16-bit products.
     """
 
     def __init__(self, student: Student, share: float) -> None:
-        self._student, self._share = student, share
+        self._student, self._share, self._half = student, share, student.model.half
 
     def before(self, step: int, steps: int) -> None:
         """Freeze at the step at which it is time; later steps leave the scales alone."""
         at = self._at(steps)
         if step == at:
             freeze(self._student)
+        if self._student.formats is not None:
+            self._student.model.half = self._half and step < at
         for scale in self._student.scales:
             scale.requires_grad_(step < at)
             if step >= at:

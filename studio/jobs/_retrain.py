@@ -35,7 +35,7 @@ def run(task: Task) -> State:
     goal, keeper = goal_of(task.engine, samples), Keeper(task)
     if task.settings.rounds > 1 and not _decided(task):
         return _in_rounds(task, goal, samples, keeper)
-    student = Student(task.engine, task.plan, quantized=False)
+    student = Student(task.engine, task.plan, quantized=False, half=task.settings.bfloat16)
     curve = train(task, _lesson(task, student, goal, samples), samples, keeper)
     return student.state(about(task, goal, {"curve": curve}))
 
@@ -51,7 +51,7 @@ def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> Stat
     whole = task.settings.epochs * samples.batches
     for i in range(task.settings.rounds):
         plan = rounds.cut(i)
-        student = Student(task.engine, plan, quantized=False)
+        student = Student(task.engine, plan, quantized=False, half=task.settings.bfloat16)
         lesson = _lesson(task, student, goal, samples)
         place = Place(i, first, whole, epochs=rounds.epochs(i), begins=i == 0)
         done = keeper.done(i)
@@ -78,7 +78,7 @@ def quantized(task: Task, **more: bool) -> Student:
         return False
 
     task.engine.prepare(task.plan, stop=stop)
-    return Student(task.engine, task.plan, quantized=True, **more)
+    return Student(task.engine, task.plan, quantized=True, half=task.settings.bfloat16, **more)
 
 
 def job_name(task: Task) -> str:

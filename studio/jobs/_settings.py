@@ -63,6 +63,11 @@ class TrainingSettings(Settings):
         True, "Before the first step, bring mean and spread of what each changed layer gives back to what they were.",
         title="Restore statistics",
     )  # fmt: skip
+    bfloat16: bool = setting(
+        False, "Multiply in 16-bit floats while training: about 1.5 times as fast where the processor can (AVX-512 "
+        "BF16, AMX, Arm BF16), slower elsewhere. Weights, validation and the last steps of integers keep 32 bits.",
+        title="16-bit products",
+    )  # fmt: skip
     seed: int = setting(
         0, "Same seed, same result on the same machine and number of threads.", low=0, high=2**31 - 1, step=1
     )

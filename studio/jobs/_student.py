@@ -34,12 +34,13 @@ class Student:
     """  # noqa: D205
 
     def __init__(
-        self, engine: Engine, plan: Plan, *, quantized: bool, activations: bool = True, reassign: bool = False
+        self, engine: Engine, plan: Plan, *, quantized: bool, activations: bool = True, reassign: bool = False,
+        half: bool = False,
     ) -> None:  # fmt: skip
         self.engine, self.plan = engine, plan
         self.variant = engine.variant(plan)
         self.work = engine.work(plan)
-        self.model = Trainable(engine.tuned(plan) if quantized else self.variant.network)
+        self.model = Trainable(engine.tuned(plan) if quantized else self.variant.network, half)
         self.masks = Masks(self.variant, self.work)
         self.forms: dict[str, Form] = self._forms(reassign) if quantized else {}
         self._begin()

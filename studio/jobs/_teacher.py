@@ -14,6 +14,7 @@ from studio import formats
 from studio.core.errors import Refused
 from studio.engine.engine import Engine
 from studio.jobs._goal import Ends, Values, ends_of, relative_error, rows
+from studio.jobs._trainable import multiplying
 from studio.lowering.build import tensor_shapes
 from studio.network.fold import fold
 from studio.network.network import Network
@@ -91,9 +92,11 @@ def before_scores(network: Network, ends: Ends) -> str:
 class Guide:
     """Everything that a student is told beside its labels."""
 
-    def __init__(self, teacher: Network, student: Network, classifier: bool, weights: Mapping[str, float]) -> None:
-        """`weights`: of hints, attention and relations."""
-        self.ends = ends_of(teacher, classifier)
+    def __init__(
+        self, teacher: Network, student: Network, classifier: bool, weights: Mapping[str, float], half: bool = False
+    ) -> None:  # fmt: skip
+        """`weights`: of hints, attention and relations; `half`: the teacher multiplies in bfloat16."""
+        self.ends, self._half = ends_of(teacher, classifier), half
         self._teacher, self._weights = teacher, {name: w for name, w in weights.items() if w}
         inside = {"hints", "attention"} & self._weights.keys()
         self._pairs = inner_pairs(student, teacher) if inside else []
@@ -112,8 +115,9 @@ class Guide:
         if x.dim() == 4:  # channels innermost, as the student has them: takes a sixth less time
             x = x.contiguous(memory_format=torch.channels_last)
         parts = [x] if self._teacher.free_batch else list(torch.split(x, 1))
-        found = [self._teacher.run((part,), keep=sorted(keep)) for part in parts]
-        return {name: torch.cat([one[name] for one in found]) for name in found[0]}
+        with multiplying(self._half):
+            found = [self._teacher.run((part,), keep=sorted(keep)) for part in parts]
+        return {name: torch.cat([one[name] for one in found]).float() for name in found[0]}
 
     def fit_adapters(self, student: Values, teacher: Values) -> None:
         """Make the 1x1 adapters, (teacher channels, student channels), by least squares on some samples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -14,16 +14,22 @@ from studio.network.network import Network, Node
 Change = Callable[[Tensor], Tensor]
 
 
+def multiplying(half: bool) -> AbstractContextManager[Any]:
+    """Context in which convolutions and matrix products take bfloat16 in place of float32, if `half`."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=half)
+
+
 class Trainable:
     """Differentiable copy of a network; the network itself stays as it was.
 
     `tensors`: trained weights by "conv1.weight", "conv1.bias". Hooks: `weights[layer]` makes the weight
     that is used from the trained one (a mask, rounding to a grid, shared values), `biases[layer]` the bias;
     `outputs[node]` changes what a node gives; `inputs[node, source]` what one node reads of another.
+    With `half`, passes with gradients multiply in bfloat16 and add in float32; hooks and outputs stay float32.
     """
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, half: bool = False) -> None:
+        self.network, self.half = network, half
         self.tensors: dict[str, Tensor] = {
             f"{node.name}.{name}": tensor.detach().clone().requires_grad_()
             for node in network.nodes
@@ -64,19 +70,20 @@ class Trainable:
             x = x.contiguous(memory_format=torch.channels_last)
         wanted = {*self.network.outputs, *keep}
         values: dict[str, Tensor] = {}
-        for i, node in enumerate(self.network.nodes):
-            values[node.name] = self._node(node, x, values)
-            for name in node.inputs:
-                if self._last[name] == i and name not in wanted:
-                    values.pop(name, None)
-        return {name: values[name] for name in wanted}
+        with multiplying(self.half and torch.is_grad_enabled()):
+            for i, node in enumerate(self.network.nodes):
+                values[node.name] = self._node(node, x, values)
+                for name in node.inputs:
+                    if self._last[name] == i and name not in wanted:
+                        values.pop(name, None)
+        return {name: values[name].float() for name in wanted}
 
     def _node(self, node: Node, x: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         arguments = [x] if node.kind == "input" else [self._read(node.name, name, values) for name in node.inputs]
         own = self._own(node)
         y: Any = torch.func.functional_call(node.operator, own, tuple(arguments)) if own else node.operator(*arguments)
         change = self.outputs.get(node.name)
-        found: Tensor = y if change is None else change(y)
+        found: Tensor = y if change is None else change(y.float())
         return found
 
     def _own(self, node: Node) -> dict[str, Tensor]:
@@ -88,4 +95,4 @@ class Trainable:
 
     def _read(self, reader: str, name: str, values: Mapping[str, Tensor]) -> Tensor:
         change = self.inputs.get((reader, name))
-        return values[name] if change is None else change(values[name])
+        return values[name] if change is None else change(values[name].float())

@@ -11,6 +11,9 @@ from studio.jobs._resume import Keeper
 from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import split
 
+EXACT = 0.8
+"""Share of the training after which nothing is multiplied in 16 bits any more."""
+
 
 def run(task: Task) -> State:
     """Train shared values; with `reassign` the weights behind them too. Raises StudioError or Cancelled."""
@@ -23,6 +26,7 @@ def run(task: Task) -> State:
     goal = goal_of(task.engine, samples)
 
     def before(step: int, steps: int) -> None:
+        student.model.half = settings.bfloat16 and step < EXACT * steps
         if settings.reassign and step and step % samples.batches == 0:
             with torch.no_grad():
                 student.assign()

@@ -23,7 +23,6 @@ from studio.jobs._quantization_aware import quantized_lesson
 from studio.jobs._resume import Keeper
 from studio.jobs._retrain import goal_of, quantized
 from studio.jobs._samples import split
-from studio.jobs._student import Student
 from studio.jobs.quantization_aware import QuantizationAwareSettings
 from tests.jobs.training.conftest import Killed, Memory, Runner, killer, often
 
@@ -36,15 +35,16 @@ def outputs(engine: Engine, plan: Plan) -> np.ndarray:
     return flat(engine.outputs(plan))
 
 
-@pytest.mark.parametrize("plan", [EIGHT, TERNARY, SPARSE])
-def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan) -> None:
-    settings = validate(QuantizationAwareSettings, SETTINGS, "quantization_aware")
+@pytest.mark.parametrize(("plan", "half"), [(EIGHT, False), (EIGHT, True), (TERNARY, False), (SPARSE, False)])
+def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan, half: bool) -> None:
+    settings = validate(QuantizationAwareSettings, {**SETTINGS, "bfloat16": half}, "quantization_aware")
     task = Task(engine, plan, settings, lambda report: None, Memory(), lambda: None)
     samples = split(engine, settings)
-    student, goal = Student(engine, plan, quantized=True), goal_of(engine, samples)
+    student, goal = quantized(task), goal_of(engine, samples)
     train(task, quantized_lesson(task, student, goal, samples), samples, Keeper(task))
     after = replace(plan, state=engine.add_state(student.state({})))
     assert engine.unused(after) == ()
+    assert not student.model.half  # the last steps multiply as the export does
     for name, one in engine.encodings(after).items():
         assert np.array_equal(one.decode(), student.model.used(name).detach().numpy())
     evaluator = engine.evaluator

@@ -45,6 +45,24 @@ def test_hooks_change_weights_tensors_and_what_one_node_reads(network: Network) 
     assert torch.allclose(found["add"], plain["add"] + 3, atol=1e-5)
 
 
+def test_16_bit_products_are_taken_for_gradients_alone(network: Network) -> None:
+    x = torch.from_numpy(samples(5, 9)[0])
+    model, half = Trainable(network), Trainable(network, half=True)
+    seen: list[torch.dtype] = []
+    half.outputs["conv2"] = lambda y: (seen.append(y.dtype), y)[1]
+    expected, found = model(x, ["conv2"]), half(x, ["conv2"])
+    gradients = []
+    for one, values in ((model, expected), (half, found)):
+        values["softmax"].square().sum().backward()
+        gradients.append(one.tensors["conv1.weight"].grad)
+    assert seen == [torch.float32]
+    assert {v.dtype for v in found.values()} == {torch.float32}
+    for one, other in ((expected["conv2"], found["conv2"]), gradients):
+        assert 0 < (one - other).norm() < 0.03 * one.norm()  # 8 bits: 1/256 in a product, and some layers of them
+    with torch.no_grad():
+        assert torch.equal(half(x)["softmax"], model(x)["softmax"])
+
+
 def test_a_batch_that_is_not_free_runs_singly(network: Network) -> None:
     x = torch.from_numpy(samples(4, 9)[0])
     single = Network(network.name, network.nodes, network.outputs, free_batch=False)
