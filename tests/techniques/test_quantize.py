@@ -168,9 +168,41 @@ def test_an_output_channel_that_was_pruned_away_gets_the_least_scale() -> None:
     assert found.values.scale[1] == found.values.scale[0] * np.float32(2**-23)
 
 
+@pytest.mark.parametrize(("bits", "group"), [(8, 0), (4, 0), (2, 0), (4, 32)])
+def test_wider_steps_are_multiples_of_the_chosen_ones(bits: int, group: int) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
+    one, wide = (grid(weight, "linear", weight_bits=bits, group=group, step=step) for step in (1.0, 1.5))
+    assert np.array_equal(wide.scale, one.scale * np.float32(1.5))
+    scale = wide.scale.repeat(group, axis=1) if group else wide.scale[:, None]
+    most = 2 ** (bits - 1) - 1
+    assert np.array_equal(wide.q, np.clip(np.rint(weight / scale), -most, most))
+
+
+def test_four_bits_in_wide_steps_err_less_than_three_in_as_many_bytes() -> None:
+    """Levels beyond the third are seldom, so cost little when coded, and hold what three bits would clip."""
+    weight = np.random.default_rng(0).laplace(size=(16, 32, 3, 3)).astype(np.float32)
+    coded, found = [], []
+    for values in ({"weight_bits": 3}, {"weight_bits": 4, "step": 2.0}):
+        found.append(quantize(Dense(weight), **values))
+        step = Step("huffman")
+        coded.append(step.found.encode(found[-1], step.values, EncodeContext(layer(weight.shape))))  # type: ignore[attr-defined]
+    three, four = (squared_error(weight, one).sum() for one in found)
+    assert len(coded[1].pack()) <= len(coded[0].pack())
+    assert four < three
+
+
+def test_binary_weights_have_no_steps() -> None:
+    weight = np.array([[1.0, -2.0, 3.0]], np.float32)
+    assert grid(weight, "linear", weight_bits=1, step=2).scale == grid(weight, "linear", weight_bits=1).scale
+    step = Step("quantize", weight_bits=1)
+    assert "step" in step.found.inactive(step.values)
+
+
 def test_chip_and_reason() -> None:
     step = Step("quantize", weight_bits=4)
     assert step.found.chip(step.values) == "Q4"
+    wide = Step("quantize", weight_bits=4, step=1.5, rounding="learned")
+    assert wide.found.chip(wide.values) == "Q4 x1.5 learned"
     assert step.found.refuses(layer((4, 4)), step.values) is None
     relu = Layer("relu1", "relu1", "relu", "", (), (), (1, 4), None, 0, 0, 0, None)
     assert step.found.refuses(relu, step.values) == "relu1 has no weights to quantize."
