@@ -25,11 +25,12 @@ OTHERS = {
 }
 """Formats that are known but not read, with the conversion to type."""
 WEIGHTS = (".pt", ".pth", ".th", ".tar", ".safetensors")
+ARRAYS = (".npz", ".npy")
 FACTORY = " Or say what makes its module: --factory package.module:function --trust."
 """Remedy for files that can hold a state dict."""
 MAGIC = ((".pt", 0, b"PK\x03\x04"), (".h5", 0, b"\x89HDF\r\n\x1a\n"), (".tflite", 4, b"TFL3"))
 """Format, place of its mark, and the mark: files that were renamed."""
-ALIKE = {".pt": (".pt", ".pth", ".th", ".pt2", ".tar", ".keras"), ".h5": (".h5", ".keras")}
+ALIKE = {".pt": (".pt", ".pth", ".th", ".pt2", ".tar", ".keras", ".npz"), ".h5": (".h5", ".keras")}
 """Endings that files with the same mark rightly have."""
 
 
@@ -50,6 +51,9 @@ def read(path: Path) -> Network:
         found = suffix if suffix == path.suffix.lower() else f"holds {suffix} content, and {suffix}"
         remedy = f"Convert it: {OTHERS[suffix]}.{FACTORY if suffix in WEIGHTS else ''}"
         raise FileError(f"{found} files cannot be opened.", where=str(path), remedy=remedy)
+    if suffix in ARRAYS:
+        remedy = "Give an .onnx file here, and samples as data (--data, --train-data)."
+        raise FileError("holds arrays, which are data and no network.", where=str(path), remedy=remedy)
     raise FileError("is no model file that is known.", where=str(path), remedy="Give an .onnx file.")
 
 

@@ -61,6 +61,8 @@ class Job(Protocol):
     title: ClassVar[str]
     help: ClassVar[str]
     settings: ClassVar[type[Settings]]
+    in_float: ClassVar[bool]
+    """True where it leaves out the rounding of the plan, which then comes after it."""
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Reason why the job cannot run on this plan and data, as a sentence; None where it can."""

@@ -83,6 +83,7 @@ class Distill:
     title: ClassVar[str] = "Distill"
     help: ClassVar[str] = "Train the compressed network to answer as a teacher does, and compare without one."
     settings: ClassVar[type[Settings]] = DistillSettings
+    in_float: ClassVar[bool] = False
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Refuse data that does not fit, a student that cannot be, and a teacher whose answers have another shape."""

@@ -34,6 +34,7 @@ class QuantizationAware:
     title: ClassVar[str] = "Quantization-aware training"
     help: ClassVar[str] = "Train with the rounding in place, so that few bits keep the accuracy."
     settings: ClassVar[type[Settings]] = QuantizationAwareSettings
+    in_float: ClassVar[bool] = False
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Refuse a plan without integers, and data that does not fit."""

@@ -41,6 +41,7 @@ class Retrain:
     title: ClassVar[str] = "Retrain"
     help: ClassVar[str] = "Train the pruned or cut network on, so that it recovers what compression took."
     settings: ClassVar[type[Settings]] = RetrainSettings
+    in_float: ClassVar[bool] = True
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Refuse data that does not fit, samples that cannot be augmented so, and rounds that cannot be."""

@@ -43,6 +43,7 @@ class TuneCentroids:
     title: ClassVar[str] = "Tune shared values"
     help: ClassVar[str] = "Train the few values that weights share, at no cost in bytes."
     settings: ClassVar[type[Settings]] = TuneCentroidsSettings
+    in_float: ClassVar[bool] = False
 
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Refuse a plan without shared weights, and data that does not fit."""

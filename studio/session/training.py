@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from studio.core import registry
 from studio.core.graph import Graph
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Plan
@@ -19,10 +20,6 @@ from studio.jobs._settings import TrainingSettings
 
 if TYPE_CHECKING:
     from studio.session.session import Session
-
-
-IN_FLOAT = ("retrain",)
-"""Jobs that leave out the rounding of the plan: it comes after them."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,8 @@ def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> 
     weighted = engine.variant(plan).graph.weighted
     samples = split(engine, cast(TrainingSettings, spec.values))
     steps = [step for own in engine.resolve(plan).steps.values() for step in own]
-    after = {_named(step) for step in steps if step.stage == Stage.GRID and spec.job in IN_FLOAT}
+    in_float = registry.find("jobs", spec.job).in_float
+    after = {_named(step) for step in steps if step.stage == Stage.GRID and in_float}
     return Outlook(
         len(weighted), sum(layer.parameters for layer in weighted), samples.dataset.name, len(samples.trained),
         len(samples.held), samples.batches, samples.settings.epochs, dict(Counter(map(_named, steps))),

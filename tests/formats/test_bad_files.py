@@ -368,3 +368,8 @@ def test_quantized_tflite_files_are_said_to_be_so(name: str, quantized: bool, sh
 
 def test_weights_alone_name_the_way_by_a_factory(shared: Path) -> None:
     message(shared / "data" / "models" / "cifar10_smallcnn_wml_state_dict.pth", "--factory")
+
+
+def test_arrays_are_data_and_no_network(tmp_path: Path) -> None:
+    np.savez(tmp_path / "samples.npz", x=np.zeros(3))
+    message(tmp_path / "samples.npz", "data and no network", "--train-data")

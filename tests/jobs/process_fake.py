@@ -35,6 +35,7 @@ class Fake:
     title: ClassVar[str] = "Fake"
     help: ClassVar[str] = "Nothing."
     settings: ClassVar[type[Settings]] = FakeSettings
+    in_float: ClassVar[bool] = False
 
     def refuses(self, engine: Any, plan: Any, settings: FakeSettings) -> str | None:
         return "it was told to refuse." if settings.refuse else None
