@@ -72,6 +72,7 @@ def test_the_running_job_is_shown_then_the_newest(demo: Any, qtbot: QtBot, held:
     train.set_session(session)
     qtbot.waitUntil(train.run.more.isVisible, timeout=WAIT_MS)
     assert epochs(train) == 1
+    assert train.setup.recipe.spec.values.epochs == 1  # as it was started
     assert train.run.more.text().startswith("2 more jobs on this network are left (Retrain, stopped; Retrain, stopped)")
     qtbot.waitUntil(lambda: "216 samples" in train.setup.facts.text(), timeout=WAIT_MS)
     assert not train.setup.start.isEnabled()
@@ -99,6 +100,7 @@ def test_a_job_that_runs_elsewhere_takes_the_place_of_a_stopped_one(demo: Any, q
     qtbot.waitUntil(train.setup.start.isEnabled, timeout=WAIT_MS)
     qtbot.mouseClick(train.setup.start, LEFT)  # refused: one job trains this plan
     qtbot.waitUntil(lambda: epochs(train) == 1, timeout=WAIT_MS)
+    assert train.setup.recipe.spec.values.epochs == 7  # what was typed stays
     assert not train.setup.start.isEnabled()
     qtbot.waitUntil(train.run.more.isVisible, timeout=WAIT_MS)
 
@@ -145,6 +147,7 @@ def test_what_a_result_puts_aside_is_named(demo: Any, qtbot: QtBot) -> None:
     train.set_session(session)
     qtbot.waitUntil(train.run.apply.isVisible, timeout=WAIT_MS)
     session.apply(layers[:2], Step("prune_weights", amount=0.3))
+    train.setup.set_value("epochs", 2)
     qtbot.mouseClick(train.setup.recipe.buttons["Add"], LEFT)
     edited = session.plan
     qtbot.mouseClick(train.run.apply, LEFT)

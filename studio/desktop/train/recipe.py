@@ -15,6 +15,9 @@ from studio.desktop import fonts
 ROWS, ROW = 3, 24
 """Rows that are seen without scrolling, and the height of one in pixels at scale 1."""
 
+FIRST = JobSpec("retrain")
+"""Job that is offered as long as nothing else was chosen."""
+
 
 class RecipeList(QWidget):
     """Row 0 is the job that is trained alone, the others are the recipe's.
@@ -27,7 +30,7 @@ class RecipeList(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.alone = JobSpec("retrain")
+        self.alone = FIRST
         self.jobs: tuple[JobSpec, ...] = ()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

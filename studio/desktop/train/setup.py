@@ -73,6 +73,11 @@ class Setup(QWidget):
         self.recipe.show_jobs(jobs)
         self._show_chosen()
 
+    def show_alone(self, spec: JobSpec) -> None:
+        """Make the job that is trained alone another one, and show it where it is the chosen one."""
+        self.recipe.set_alone(spec)
+        self._show_chosen()
+
     def set_value(self, name: str, value: Any, final: bool = True) -> None:
         """Change a setting of the chosen job as its control does."""
         self._set(name, value, final)
@@ -102,8 +107,7 @@ class Setup(QWidget):
             jobs = (*self.recipe.jobs[:at], spec, *self.recipe.jobs[at + 1 :])
             self._edit(jobs, label or f"recipe: {spec.job}", gesture)
         else:
-            self.recipe.set_alone(spec)
-            self._show_chosen()
+            self.show_alone(spec)
 
     def _edit(self, jobs: tuple[JobSpec, ...], label: str, gesture: object) -> None:
         self.edited.emit(jobs, label, gesture)

@@ -17,6 +17,7 @@ from studio.core.jobspec import JobSpec
 from studio.desktop import fonts
 from studio.desktop.job import Job
 from studio.desktop.latest import Latest
+from studio.desktop.train.recipe import FIRST
 from studio.desktop.train.result import in_use, put_aside
 from studio.desktop.train.run_panel import RunPanel
 from studio.desktop.train.setup import Setup
@@ -206,6 +207,9 @@ class TrainTab(QWidget):
             return
         other = answer.next(self.process)
         if other is not None and not self.work.busy:
+            jobs = other.recipe.jobs
+            if len(jobs) == 1 and self.setup.recipe.alone == FIRST:
+                self.setup.show_alone(jobs[0])  # with the settings that it was started with
             self._take_up(other)
         else:
             self.run.show_standing(answer)
