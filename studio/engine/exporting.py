@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from studio.core.errors import DataError, Refused
 from studio.core.plan import Plan
 from studio.core.result import Result
 from studio.core.technique import Stage
+from studio.data import Dataset
 from studio.engine.attention_export import plan_attention
 from studio.engine.engine import FLOAT, Engine, Progress
 from studio.engine.ranges import is_silent
@@ -60,37 +61,21 @@ def export_plan(
     Raises Refused before anything is written where a format would need other numbers, ExportError,
     DataError, FileError or Cancelled.
     """
-    if engine.evaluator is None:
-        remedy = "Give evaluation data with --data (in the app: Data)."
-        raise DataError("an export is checked on samples, and there is no data.", remedy=remedy)
-    targets: list[Target] = [registry.find("export.targets", name) for name in dict.fromkeys(formats)]
-    if not targets:
-        raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
-    dataset = engine.evaluator.dataset
+    dataset, targets = _dataset(engine), _targets(formats)
     attention = plan_attention(plan.attention, frames, engine.network.input_shape, dataset.preprocess)
     folder = ExportFolder(out, force=force)
     engine.prepare(plan, progress, stop)
     before = engine.measure(FLOAT, stop=stop, progress=progress)
     program = engine.program(plan)
-    plans = {target.name: plan_for(target, plan) for target in targets}
-    programs = {name: engine.program(wanted) for name, wanted in plans.items()}
     common = _silent(engine, plan) + _kernels(engine, plan)
-    notes = {target.name: _notes(target, programs[target.name], plan) + common for target in targets}
+    files = {target.name: _file(engine, plan, target, common) for target in targets}
     description = describe(engine, plan, program, identity)
     whole = replace(plan, model=dict(identity), preprocess=dataset.preprocess.to_json())
-    previews = {n: engine.measure(p, target=n, stop=stop, progress=progress) for n, p in plans.items()}
+    previews = {n: engine.measure(f.plan, target=n, stop=stop, progress=progress) for n, f in files.items()}
     with folder:
-        rows, contents = [], {}
-        for target in targets:
-            content = contents[target.name] = target.write(programs[target.name], description, dict(plan.export))
-            path = folder.write(target.file_name, content)
-            verdict = verify_file(
-                path, target, engine, plans[target.name], programs[target.name], notes[target.name],
-                progress=progress, stop=stop,
-            )  # fmt: skip
-            rows.append({**verdict.row, "path": str(folder.place(target.file_name))})
+        written = {n: f.write(folder, engine, description, progress, stop) for n, f in files.items()}
         stage = attention and attention.write(
-            folder, contents.get("onnx"), dataset.classes or (),
+            folder, written["onnx"][1] if "onnx" in written else None, dataset.classes or (),
             warning=next((t.saturation_risk(program, plan.export) for t in targets if t.name == "onnx"), None),
             progress=progress, stop=stop,
         )  # fmt: skip
@@ -99,13 +84,57 @@ def export_plan(
             folder.write(name, content)
         manifest = {
             **_summary(before, previews, program, engine, plan),
-            "exports": rows,
+            "exports": [row for row, _ in written.values()],
             "attention": stage,
             **description,
             "snippets": {target.name: target.snippet(description) for target in targets},
             "versions": {name: version(name) for name in ("onnxruntime", "ai-edge-litert", "torch", "onnx")},
         }
         return folder.finish(manifest)
+
+
+def _dataset(engine: Engine) -> Dataset:
+    if engine.evaluator is None:
+        remedy = "Give evaluation data with --data (in the app: Data)."
+        raise DataError("an export is checked on samples, and there is no data.", remedy=remedy)
+    return engine.evaluator.dataset
+
+
+def _targets(formats: Sequence[str]) -> list[Target]:
+    found: list[Target] = [registry.find("export.targets", name) for name in dict.fromkeys(formats)]
+    if not found:
+        raise Refused("no format was named.", where="export", remedy="Name at least one, as in --format onnx,tflite.")
+    return found
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file of an export. `plan`: the part of the plan that its format stores; `notes`: what is said of it."""
+
+    target: Target
+    plan: Plan
+    program: Program
+    options: Mapping[str, Any]
+    notes: list[str]
+
+    def write(
+        self, folder: ExportFolder, engine: Engine, description: Mapping[str, Any],
+        progress: Progress | None, stop: Stop | None,
+    ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
+        """Write, read back and run it; returns its row of the manifest, and its content."""
+        content = self.target.write(self.program, description, dict(self.options))
+        path = folder.write(self.target.file_name, content)
+        verdict = verify_file(
+            path, self.target, engine, self.plan, self.program, self.notes, progress=progress, stop=stop
+        )
+        return {**verdict.row, "path": str(folder.place(self.target.file_name))}, content
+
+
+def _file(engine: Engine, plan: Plan, target: Target, notes: list[str]) -> _File:
+    """`notes`: what is said of every file. Raises Refused where the format would need other numbers than the plan's."""
+    own = plan_for(target, plan)
+    program = engine.program(own)
+    return _File(target, own, program, plan.export, _notes(target, program, plan) + notes)
 
 
 def describe(engine: Engine, plan: Plan, program: Program, identity: Mapping[str, Any]) -> dict[str, Any]:
