@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.core.jobspec import JobSpec
 from studio.core.plan import Step
+from studio.desktop.train.standing import _said
 from studio.jobs import _locks, _process
 from studio.jobs._base import Report
 from studio.jobs._folder import JobFolder, Outcome, jobs_folder
@@ -53,7 +54,8 @@ def done(session: Any, epochs: int, **about: str) -> JobFolder:
     from studio.jobs._student import Student
 
     folder = leave(session, epochs, 0)
-    state = Student(session.engine, folder.recipe().plan, quantized=False).state(about)
+    jobs = [{"job": "retrain", **about}]
+    state = Student(session.engine, folder.recipe().plan, quantized=False).state({"jobs": jobs})
     state.save(folder.state(0))
     folder.finish(Outcome("done", state.id))
     return folder
@@ -119,6 +121,14 @@ def test_an_ended_job_says_what_it_did_and_can_be_discarded(demo: Any, qtbot: Qt
     assert not train.run.warning.isVisible()
     assert not folder.path.exists()
     assert _process.find_unfinished() == []
+
+
+def test_every_job_of_a_recipe_has_its_say() -> None:
+    two = [{"job": "retrain", "warning": "Training did harm."}, {"job": "distill", "verdict": "The teacher helps."}]
+    assert _said(two, "warning") == "Retrain: Training did harm."
+    assert _said(two, "verdict") == "Distill: The teacher helps."
+    assert _said(two[:1], "warning") == "Training did harm."
+    assert _said(two[:1], "verdict") == ""
 
 
 def test_the_result_is_said_to_be_in_use_as_long_as_it_is(demo: Any, qtbot: QtBot) -> None:

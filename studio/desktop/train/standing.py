@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.core import registry
 from studio.core.errors import StudioError
@@ -46,9 +46,15 @@ def look(session: Session, shown: JobProcess | None) -> Standing:
     left.sort(key=lambda job: job.status not in GOING)
     if shown is not None and shown.status == "done":
         with suppress(StudioError):  # another window has just taken or discarded it
-            about = shown.state().about
-            return Standing(tuple(left), about.get("verdict") or "", about.get("warning") or "")
+            made = shown.state().about.get("jobs", [])[-len(shown.recipe.jobs) :]
+            return Standing(tuple(left), _said(made, "verdict"), _said(made, "warning"))
     return Standing(tuple(left))
+
+
+def _said(jobs: Sequence[Mapping[str, Any]], what: str) -> str:
+    """Sentences of some jobs of a recipe, with the job's name where there are several."""
+    named = [(registry.find("jobs", job["job"]).title, job[what]) for job in jobs if job.get(what)]
+    return " ".join(f"{title}: {text}" if len(jobs) > 1 else text for title, text in named)
 
 
 def title(recipe: Recipe) -> str:
