@@ -8,6 +8,8 @@ from threading import Condition, Thread
 
 from PySide6.QtCore import QObject
 
+from studio.core.priority import step_back
+
 Work = Callable[[], None]
 
 
@@ -42,6 +44,7 @@ class Beside(QObject):
         raise NotImplementedError
 
     def _run(self) -> None:
+        step_back()
         while (work := self._wait()) is not None:
             work()
 

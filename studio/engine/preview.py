@@ -16,6 +16,7 @@ from typing import Protocol
 
 from studio.core.errors import Cancelled
 from studio.core.plan import Plan
+from studio.core.priority import step_back
 from studio.core.result import Cost, Result
 from studio.engine.engine import FLOAT, Engine
 
@@ -110,6 +111,7 @@ class PreviewLane:
         return (self._wanted is None or self._done == self._wanted.number) and not self._tasks
 
     def _work(self) -> None:
+        step_back()
         while True:
             with self._change:
                 self._busy = False
