@@ -17,7 +17,7 @@ from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, Place, train
 from studio.jobs._narrower import narrowed
 from studio.jobs._optimizers import Group
-from studio.jobs._quantization_aware import Freezing
+from studio.jobs._quantization_aware import Settling
 from studio.jobs._resume import Content, Keeper, copies, put, tensors_under
 from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import Samples, split
@@ -85,10 +85,10 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taugh
                             settings.learning_rate))  # fmt: skip
         tensors = tensors | {f"adapter:{i}": adapter for i, adapter in enumerate(guide.adapters)}
         loss = _taught_loss(task, student, goal, guide)
-    freezing = Freezing(student, settings.freeze)
+    settling = Settling(student, settings)
     return Lesson(
         tensors, groups, loss, lambda: goal.measure(student.model),
-        before=freezing.before, after=student.limit, settled=freezing.settled if student.scales else _always,
+        before=settling.before, after=settling.after, settled=settling.settled if student.scales else _always,
     )  # fmt: skip
 
 

@@ -46,6 +46,9 @@ class Form(Protocol):
     def limit(self) -> None:
         """Bring what a step moved too far back."""
 
+    def settle(self, latent: Tensor, share: float) -> None:
+        """Bring latent numbers nearer to what is stored of them, by this share of the distance, in place."""
+
 
 class GridForm:
     """Integers times learned scales; binary, ternary and powers of two too."""
@@ -84,6 +87,10 @@ class GridForm:
 
     def limit(self) -> None:
         self._factor.clamp_(NARROWEST, WIDEST)
+
+    def settle(self, latent: Tensor, share: float) -> None:
+        with torch.no_grad():
+            latent.lerp_(self.weight(latent), share)
 
 
 def spread(scale: Tensor, grid: Grid) -> Tensor:
@@ -142,6 +149,9 @@ class BookForm:
         if self._scale is not None:
             most = self._most * self._scale
             self._table.copy_(torch.minimum(torch.maximum(self._table, -most), most))
+
+    def settle(self, latent: Tensor, share: float) -> None:
+        """Nothing: a value is where its members want it."""
 
     def assign(self, latent: Tensor) -> None:
         """Give each weight that is not zero the nearest value of its table."""

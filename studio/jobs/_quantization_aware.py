@@ -9,6 +9,7 @@ from studio.core.state import State
 from studio.jobs._base import Task
 from studio.jobs._goal import Goal
 from studio.jobs._loop import Lesson, train
+from studio.jobs._optimizers import factor
 from studio.jobs._resume import Keeper
 from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import Samples, split
@@ -30,31 +31,36 @@ def quantized_lesson(task: Task, student: Student, goal: Goal, samples: Samples)
     settings = task.settings
     if settings.restore:
         student.restore(samples.some)
-    freezing = Freezing(student, settings.freeze)
+    settling = Settling(student, settings)
     return Lesson(
         student.tensors,
         student.groups(settings, samples.some, settings.scale_rate),
         loss_of(student, goal),
         lambda: goal.measure(student.model),
-        before=freezing.before,
-        after=student.limit,
-        settled=freezing.settled,
+        before=settling.before,
+        after=settling.after,
+        settled=settling.settled,
     )
 
 
-class Freezing:
-    """Late in a run scales stop: those of tensors as lowering chooses them from what was learned.
+class Settling:
+    """What comes to rest in the course of a run: weights at their levels, then scales.
 
-    Lowering widens some scales by a hair, so that all runtimes add alike (`studio.lowering.reconcile`);
-    from here on weights and biases see the arithmetic of the export, without 16-bit products.
+    Weights that want to lie between two levels jump from one to the other at every step. They are drawn to the
+    level that they have, the more the later it is (oscillation dampening, Nagel et al. 2022, equation 5, as a step
+    of its own). Late scales stop: those of tensors as lowering chooses them from what was learned. Lowering widens
+    some scales by a hair, so that all runtimes add alike (`studio.lowering.reconcile`); from here on weights and
+    biases see the arithmetic of the export, without 16-bit products.
     """
 
-    def __init__(self, student: Student, share: float) -> None:
-        self._student, self._share, self._half = student, share, student.model.half
+    def __init__(self, student: Student, settings: Any) -> None:
+        """`settings`: of `quantization_aware` or `distill`."""
+        self._student, self._settings, self._half = student, settings, student.model.half
+        self._pull = 0.0
 
     def before(self, step: int, steps: int) -> None:
         """Freeze at the step at which it is time; later steps leave the scales alone."""
-        at = self._at(steps)
+        at, settings = self._at(steps), self._settings
         if step == at:
             freeze(self._student)
         if self._student.formats is not None:
@@ -63,13 +69,21 @@ class Freezing:
             scale.requires_grad_(step < at)
             if step >= at:
                 scale.grad = None
+        share = step / steps
+        self._pull = settings.dampening * share * settings.learning_rate * factor(settings.rate_schedule, share)
+
+    def after(self) -> None:
+        """Behind a step: what can be stored, and weights nearer to their levels."""
+        self._student.limit()
+        if self._pull:
+            self._student.settle(self._pull)
 
     def settled(self, step: int, steps: int) -> bool:
         """True once scales are frozen."""
         return step > self._at(steps)
 
     def _at(self, steps: int) -> int:
-        return min(int(self._share * steps), steps - 1)
+        return min(int(self._settings.freeze * steps), steps - 1)
 
 
 def freeze(student: Student) -> None:

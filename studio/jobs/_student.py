@@ -122,6 +122,11 @@ class Student:
         if self.formats is not None:
             self.formats.limit()
 
+    def settle(self, share: float) -> None:
+        """Bring the weights of grids nearer to their levels, by this share of the distance."""
+        for name, form in self.forms.items():
+            form.settle(self.model.tensors[f"{name}.weight"], share)
+
     def assign(self) -> None:
         """Give weights that share values the nearest one."""
         for name, form in self.forms.items():

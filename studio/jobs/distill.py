@@ -70,6 +70,10 @@ class DistillSettings(TrainingSettings):
         0.8, "Share of the training after which scales stay, and are exactly those that will be exported.",
         title="Scales freeze at", low=0.1, high=1,
     )  # fmt: skip
+    dampening: float = setting(
+        0.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end.",
+        title="Dampening", low=0, high=100,
+    )  # fmt: skip
 
 
 class Distill:

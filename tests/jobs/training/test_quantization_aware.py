@@ -14,6 +14,7 @@ from studio.core.encoding import Grid, Sparse, unpack
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.core.settings import validate
+from studio.core.state import State
 from studio.engine.engine import Engine
 from studio.engine.evaluator import flat
 from studio.engine.exporting import export_plan
@@ -116,6 +117,23 @@ def test_scales_are_learned_until_they_freeze(engine: Engine) -> None:
         assert np.array_equal(one.scale, started[name].scale)
         ratio = other.scale / one.scale
         assert 0 < np.abs(ratio - 1).max() < 0.02
+
+
+def test_dampening_leaves_fewer_weights_between_two_levels(engine: Engine) -> None:
+    def between(state: State) -> float:
+        """Share of weights that are nearer to where two levels meet than to a level."""
+        far = []
+        for name, own in state.encodings.items():
+            (grid,) = (unpack(content) for content in own.values())
+            assert isinstance(grid, Grid)
+            place = state.tensors[f"{name}.weight"] / grid.scale.reshape(-1, *[1] * (len(grid.shape) - 1))
+            far.append((np.abs(place - grid.q)[np.abs(place) < 1.5] > 0.25).ravel())
+        return float(np.concatenate(far).mean())
+
+    free, damped = (
+        Runner().run("quantization_aware", engine, TERNARY, dampening=value, **SETTINGS) for value in (0.0, 3.0)
+    )
+    assert between(damped) < 0.8 * between(free)
 
 
 @pytest.mark.parametrize("at", [2, 15, 26])

@@ -118,6 +118,16 @@ def test_what_a_grid_trains_is_what_it_stores(grid: Grid) -> None:
     assert form.scales[0].grad.shape == grid.scale.shape
 
 
+@pytest.mark.parametrize("grid", GRIDS)
+def test_settling_brings_weights_nearer_to_the_levels_that_they_have(grid: Grid) -> None:
+    latent = torch.randn(grid.shape, generator=torch.Generator().manual_seed(0))
+    form = GridForm(grid)
+    levels, before = form.weight(latent).detach(), latent.clone()
+    form.settle(latent, 0.25)
+    assert torch.allclose(latent - levels, 0.75 * (before - levels), atol=1e-6)
+    assert torch.equal(form.weight(latent), levels)
+
+
 def book(kind: type, zero: bool) -> Codebook:
     indices = np.random.default_rng(1).integers(0, 4, (6, 5)).astype(np.uint8)
     table = np.array([[0 if zero else -9, -3, 4, 8], [0 if zero else -7, 2, 5, 11]]).astype(kind)
