@@ -67,6 +67,8 @@ LITTLE = {"ic_resnet8": {"model.conv2d_6": 0.18}, "cifar10_resnet20": {"layer3.?
 LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.conv1": 0.05}}
 """As many as 12x needs where weights have 4 bits in wide steps."""
 HALVES = {"bfloat16": True}
+FEW = {"learning_rate": 0.02, "dampening": 1.0, **HALVES}
+"""Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003}),
     "half the MACs": Trial(
@@ -84,16 +86,15 @@ TRIALS = {
         "distill", {"learning_rate": 0.003, **TAUGHT}, most=0.003, ends=8,
     ),
     "ternary": Trial(
-        (("quantize", {"weight_bits": 2, **LEARNED}),),
-        "distill", {"learning_rate": 0.01, **TAUGHT, "alpha": 0.9, **HALVES}, most=0.025, ends=8,
+        (("quantize", {"weight_bits": 2, **LEARNED}),), "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.025, ends=8
     ),
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **TAUGHT, "alpha": 0.9, **HALVES}, most=0.01, ratio=12, ends=8, cuts=LEAST,
+        "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **TAUGHT, "alpha": 0.9, **HALVES}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
+        "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
