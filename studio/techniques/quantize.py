@@ -52,7 +52,8 @@ class QuantizeSettings(Settings):
     step: float = setting(
         1.0,
         "Multiple of the distance between levels that the range gives. Above 1 more weights share a level: for the "
-        "same Huffman-coded bytes 4 bits with wide steps err less than 3 bits.",
+        "same Huffman-coded bytes 4 bits with wide steps err less than 3 bits. Training makes steps narrower again, "
+        "unless its rate of scales is 0.",
         title="Step width", low=0.5, high=4, step=0.05, unit="x",
     )  # fmt: skip
     group: Literal[0, 32, 64, 128] = setting(

@@ -90,7 +90,7 @@ TRIALS = {
     ),
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LEAST,
+        "distill", {**FEW, **TAUGHT, "alpha": 0.9, "scale_rate": 0.0}, most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
