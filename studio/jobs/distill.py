@@ -71,7 +71,8 @@ class DistillSettings(TrainingSettings):
         title="Scales freeze at", low=0.1, high=1,
     )  # fmt: skip
     dampening: float = setting(
-        0.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end.",
+        1.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end; 0 = "
+        "off. It matters for few bits.",
         title="Dampening", low=0, high=100,
     )  # fmt: skip
 

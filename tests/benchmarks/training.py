@@ -67,6 +67,7 @@ LITTLE = {"ic_resnet8": {"model.conv2d_6": 0.18}, "cifar10_resnet20": {"layer3.?
 LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.conv1": 0.05}}
 """As many as 12x needs where weights have 4 bits in wide steps."""
 HALVES = {"bfloat16": True}
+FREE = {"dampening": 0.0}
 FEW = {"learning_rate": 0.02, "dampening": 1.0, **HALVES}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 TRIALS = {
@@ -80,17 +81,18 @@ TRIALS = {
     "half the MACs, all groups": Trial(
         (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
     ),
-    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003}, most=0.001),
+    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003, **FREE}, most=0.001),
     "int4": Trial(
         (("quantize", {"weight_bits": 4, **LEARNED}),),
-        "distill", {"learning_rate": 0.003, **TAUGHT}, most=0.003, ends=8,
+        "distill", {"learning_rate": 0.003, **TAUGHT, **FREE}, most=0.003, ends=8,
     ),
     "ternary": Trial(
         (("quantize", {"weight_bits": 2, **LEARNED}),), "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.025, ends=8
     ),
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {**FEW, **TAUGHT, "alpha": 0.9, "scale_rate": 0.0}, most=0.01, ratio=12, ends=8, cuts=LEAST,
+        "distill", {**FEW, **TAUGHT, "alpha": 0.9, "dampening": 0.3, "scale_rate": 0.0},
+        most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
