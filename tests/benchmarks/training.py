@@ -68,7 +68,7 @@ LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.
 """As many as 12x needs where weights have 4 bits in wide steps."""
 HALVES = {"bfloat16": True}
 FREE = {"dampening": 0.0}
-FEW = {"learning_rate": 0.02, "dampening": 1.0, **HALVES}
+FEW = {"dampening": 0.3, **HALVES}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003}),
@@ -87,16 +87,17 @@ TRIALS = {
         "distill", {"learning_rate": 0.003, **TAUGHT, **FREE}, most=0.003, ends=8,
     ),
     "ternary": Trial(
-        (("quantize", {"weight_bits": 2, **LEARNED}),), "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.025, ends=8
+        (("quantize", {"weight_bits": 2, **LEARNED}),),
+        "distill", {"learning_rate": 0.005, **FEW, **TAUGHT, "alpha": 0.9}, most=0.025, ends=8,
     ),
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {**FEW, **TAUGHT, "alpha": 0.9, "dampening": 0.3, "scale_rate": 0.0},
+        "distill", {"learning_rate": 0.01, **FEW, **TAUGHT, "alpha": 0.9, "scale_rate": 0.0},
         most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
-        "distill", {**FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
+        "distill", {"learning_rate": 0.01, **FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
