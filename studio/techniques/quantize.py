@@ -78,9 +78,10 @@ class Quantize:
         return None if layer.weighted else f"{layer.name} has no weights to quantize."
 
     def chip(self, settings: Any) -> str:
-        """`Q4`; `Q4 x1.5 learned`."""
-        wide = f" x{settings.step:g}" if settings.step != 1 and settings.weight_bits > 1 else ""
-        return f"Q{settings.weight_bits}{wide}{' learned' if settings.rounding == 'learned' else ''}"
+        """`Q4`; `Q4 learned`; with other steps `Q4 x1.5`, however it rounds: a chip is short."""
+        if settings.step != 1 and settings.weight_bits > 1:
+            return f"Q{settings.weight_bits} x{settings.step:.3g}"
+        return f"Q{settings.weight_bits}{' learned' if settings.rounding == 'learned' else ''}"
 
     def scope(self, settings: Any) -> str:
         """Every layer has its own scales."""

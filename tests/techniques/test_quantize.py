@@ -202,7 +202,7 @@ def test_chip_and_reason() -> None:
     step = Step("quantize", weight_bits=4)
     assert step.found.chip(step.values) == "Q4"
     wide = Step("quantize", weight_bits=4, step=1.5, rounding="learned")
-    assert wide.found.chip(wide.values) == "Q4 x1.5 learned"
+    assert wide.found.chip(wide.values) == "Q4 x1.5"
     assert step.found.refuses(layer((4, 4)), step.values) is None
     relu = Layer("relu1", "relu1", "relu", "", (), (), (1, 4), None, 0, 0, 0, None)
     assert step.found.refuses(relu, step.values) == "relu1 has no weights to quantize."
