@@ -64,8 +64,9 @@ class TrainingSettings(Settings):
         title="Restore statistics",
     )  # fmt: skip
     bfloat16: bool = setting(
-        False, "Multiply in 16-bit floats while training: about 1.5 times as fast where the processor can (AVX-512 "
-        "BF16, AMX, Arm BF16), slower elsewhere. Weights, validation and the last steps of integers keep 32 bits.",
+        False, "Multiply in 16-bit floats while training: up to 1.5 times as fast where the processor can (AVX-512 "
+        "BF16, AMX, Arm BF16); elsewhere, and on small networks, slower. Weights, validation and the last steps of "
+        "integers keep 32 bits.",
         title="16-bit products",
     )  # fmt: skip
     seed: int = setting(

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _common import SHARED, Memory, arguments, cases, finish, say, table
 
-CASES = ("ic_resnet8", "cifar10_resnet20", "kws_dscnn", "mnist_cnn")
+CASES = ("ic_resnet8", "cifar10_resnet20", "mnist_cnn")
 PLANS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
     "retrain": (None, {}),
     "quantization_aware": ({}, {}),
@@ -28,7 +28,7 @@ ROUNDS = 30
 
 
 def engine_of(case: dict[str, Any]) -> Any:
-    """Engine on a case, trained with its training data where it has some."""
+    """Engine on a case with its training data."""
     from studio import data, formats
     from studio.engine.engine import Engine
     from studio.network.cost import describe
@@ -36,10 +36,7 @@ def engine_of(case: dict[str, Any]) -> Any:
 
     network = fold(formats.read(SHARED / case["model"]))
     ask: dict[str, Any] = {"input_shape": network.input_shape, "preprocess": case["preprocess"], "samples": 1000}
-    opened = {
-        role: data.open(SHARED / case.get(key, case["data"]), **ask)
-        for role, key in (("train", "train"), ("evaluation", "data"))
-    }
+    opened = {role: data.open(SHARED / case[key], **ask) for role, key in (("train", "train"), ("evaluation", "data"))}
     return Engine(network, describe(network), opened)
 
 
