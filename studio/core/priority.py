@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from threading import get_native_id
 
 LEVELS = 3
 """Levels of niceness that a computing thread takes; a job's process has more."""
@@ -15,5 +14,4 @@ def step_back() -> None:
     """Make the calling thread, and those that it starts, nicer than the process; Linux alone counts by thread."""
     if sys.platform == "linux":
         with suppress(OSError):
-            own = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), min(19, own + LEVELS))
+            os.nice(LEVELS)

@@ -114,7 +114,6 @@ class _File:
     target: Target
     plan: Plan
     program: Program
-    options: Mapping[str, Any]
     notes: list[str]
 
     def write(
@@ -122,7 +121,7 @@ class _File:
         progress: Progress | None, stop: Stop | None,
     ) -> tuple[dict[str, Any], bytes]:  # fmt: skip
         """Write, read back and run it; returns its row of the manifest, and its content."""
-        content = self.target.write(self.program, description, dict(self.options))
+        content = self.target.write(self.program, description, dict(self.plan.export))
         path = folder.write(self.target.file_name, content)
         verdict = verify_file(
             path, self.target, engine, self.plan, self.program, self.notes, progress=progress, stop=stop
@@ -134,7 +133,7 @@ def _file(engine: Engine, plan: Plan, target: Target, notes: list[str]) -> _File
     """`notes`: what is said of every file. Raises Refused where the format would need other numbers than the plan's."""
     own = plan_for(target, plan)
     program = engine.program(own)
-    return _File(target, own, program, plan.export, _notes(target, program, plan) + notes)
+    return _File(target, own, program, _notes(target, program, plan) + notes)
 
 
 def describe(engine: Engine, plan: Plan, program: Program, identity: Mapping[str, Any]) -> dict[str, Any]:

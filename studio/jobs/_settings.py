@@ -72,3 +72,15 @@ class TrainingSettings(Settings):
     seed: int = setting(
         0, "Same seed, same result on the same machine and number of threads.", low=0, high=2**31 - 1, step=1
     )
+
+
+FREEZE: float = setting(
+    0.8, "Share of the training after which scales stay, and are exactly those that will be exported.",
+    title="Scales freeze at", low=0.1, high=1,
+)  # fmt: skip
+DAMPENING: float = setting(
+    1.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end; 0 = "
+    "off. It matters for few bits.",
+    title="Dampening", low=0, high=100,
+)  # fmt: skip
+"""Settings of jobs that train integers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import TrainingSettings
+from studio.jobs._settings import DAMPENING, FREEZE, TrainingSettings
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -66,15 +66,8 @@ class DistillSettings(TrainingSettings):
         0.001, "Largest relative change of a quantized layer's scale in one step.",
         title="Rate of scales", low=0, high=0.1,
     )  # fmt: skip
-    freeze: float = setting(
-        0.8, "Share of the training after which scales stay, and are exactly those that will be exported.",
-        title="Scales freeze at", low=0.1, high=1,
-    )  # fmt: skip
-    dampening: float = setting(
-        1.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end; 0 = "
-        "off. It matters for few bits.",
-        title="Dampening", low=0, high=100,
-    )  # fmt: skip
+    freeze: float = FREEZE
+    dampening: float = DAMPENING
 
 
 class Distill:

@@ -45,6 +45,29 @@ def cases(*names: str) -> list[dict[str, Any]]:
     return [known[name] for name in names]
 
 
+def network_of(model: Path) -> Any:
+    """Network of a model file, batch norm folded, as the engine takes it."""
+    from studio import formats
+    from studio.network.fold import fold
+
+    return fold(formats.read(model))
+
+
+def training_engine(network: Any, case: dict[str, Any], samples: int | None) -> Any:
+    """Engine on a network with a case's evaluation data, and with so many of its training samples; None = all."""
+    from studio import data
+    from studio.engine.engine import Engine
+    from studio.network.cost import describe
+
+    opened = {
+        role: data.open(
+            SHARED / case[key], input_shape=network.input_shape, preprocess=case["preprocess"], samples=count
+        )
+        for role, key, count in (("train", "train", samples), ("evaluation", "data", None))
+    }
+    return Engine(network, describe(network), opened)
+
+
 def open_case(case: dict[str, Any], samples: int | None = None) -> Any:
     """Session on a case, calibrated as CASES.json says ("same file" = the evaluation data)."""
     from studio.session import open_session

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, Memory, arguments, cases, finish, say, table
+from _common import SHARED, Memory, arguments, cases, finish, network_of, say, table, training_engine
 
 WIDTH = 0.5
 AUGMENT = {"flip": True, "shift": 2}
@@ -36,23 +36,6 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t, two sides, 95 %, by number of seeds."""
-
-
-def engine_of(case: dict[str, Any], model: Path, samples: int | None) -> Any:
-    """Engine on a model with the data of a case."""
-    from studio import data, formats
-    from studio.engine.engine import Engine
-    from studio.network.cost import describe
-    from studio.network.fold import fold
-
-    network = fold(formats.read(model))
-    opened = {
-        role: data.open(
-            SHARED / case[key], input_shape=network.input_shape, preprocess=case["preprocess"], samples=count
-        )
-        for role, key, count in (("train", "train", samples), ("evaluation", "data", None))
-    }
-    return Engine(network, describe(network), opened)
 
 
 def train(engine: Any, job: str, plan: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +77,7 @@ def teach(case: dict[str, Any], out: Path, epochs: int, samples: int | None) -> 
     from studio.core.plan import Plan
     from studio.engine.exporting import export_plan
 
-    engine = engine_of(case, SHARED / case["model"], samples)
+    engine = training_engine(network_of(SHARED / case["model"]), case, samples)
     before = engine.measure(Plan()).value
     made = train(engine, "retrain", Plan(), {"epochs": epochs})
     export_plan(engine, made.pop("plan"), out / "teacher", ["onnx-float"], {"name": "teacher"})
@@ -164,7 +147,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     first = min(epochs, TEACHER_EPOCHS) if args.quick else TEACHER_EPOCHS
     teacher = once(args.out / f"teacher-{first}.json", lambda: teach(case, args.out, first, samples))
-    engine = engine_of(case, args.out / "teacher" / "model-float.onnx", samples)
+    engine = training_engine(network_of(args.out / "teacher" / "model-float.onnx"), case, samples)
 
     def runs(loss: str) -> list[dict[str, Any]]:
         return [

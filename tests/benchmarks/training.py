@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, Memory, arguments, cases, finish, say, table
+from _common import SHARED, Memory, arguments, cases, finish, network_of, say, table, training_engine
 
 CASES = ("ic_resnet8", "cifar10_resnet20")
 FLOAT = "float"
@@ -66,18 +66,14 @@ LITTLE = {"ic_resnet8": {"model.conv2d_6": 0.18}, "cifar10_resnet20": {"layer3.?
 """As many, of those that hold most weights, as 12x needs where weights have 3 bits."""
 LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.conv1": 0.05}}
 """As many as 12x needs where weights have 4 bits in wide steps."""
-HALVES = {"bfloat16": True}
+CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True}
 FREE = {"dampening": 0.0}
-FEW = {"dampening": 0.3, **HALVES}
+FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003}),
-    "half the MACs": Trial(
-        (), "distill", {"learning_rate": 0.04, **TAUGHT, "alpha": 0.9, **HALVES}, most=0.005, cuts=HALF
-    ),
-    "three quarters of the MACs": Trial(
-        (), "distill", {"learning_rate": 0.04, **TAUGHT, "alpha": 0.9, **HALVES}, most=0.005, cuts=QUARTER
-    ),
+    "half the MACs": Trial((), "distill", CUT, most=0.005, cuts=HALF),
+    "three quarters of the MACs": Trial((), "distill", CUT, most=0.005, cuts=QUARTER),
     "half the MACs, all groups": Trial(
         (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
     ),
@@ -88,16 +84,16 @@ TRIALS = {
     ),
     "ternary": Trial(
         (("quantize", {"weight_bits": 2, **LEARNED}),),
-        "distill", {"learning_rate": 0.005, **FEW, **TAUGHT, "alpha": 0.9}, most=0.025, ends=8,
+        "distill", {"learning_rate": 0.005, **FEW}, most=0.025, ends=8,
     ),
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **FEW, **TAUGHT, "alpha": 0.9, "scale_rate": 0.0},
+        "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
         most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **FEW, **TAUGHT, "alpha": 0.9}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
+        "distill", {"learning_rate": 0.01, **FEW}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
     ),
     "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
@@ -109,24 +105,13 @@ def engine_of(case: dict[str, Any], samples: int | None, weights: Path | None = 
     import numpy as np
     import torch
 
-    from studio import data, formats
-    from studio.engine.engine import Engine
-    from studio.network.cost import describe
-    from studio.network.fold import fold
-
-    network = fold(formats.read(SHARED / case["model"]))
+    network = network_of(SHARED / case["model"])
     if weights is not None:
         found = np.load(weights)
         with torch.no_grad():
             for name, tensor in _tensors(network).items():
                 tensor.copy_(torch.from_numpy(found[name]))
-    opened = {
-        role: data.open(
-            SHARED / case[key], input_shape=network.input_shape, preprocess=case["preprocess"], samples=count
-        )
-        for role, key, count in (("train", "train", samples), ("evaluation", "data", None))
-    }
-    return Engine(network, describe(network), opened)
+    return training_engine(network, case, samples)
 
 
 def _tensors(network: Any) -> dict[str, Any]:

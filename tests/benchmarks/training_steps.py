@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, Memory, arguments, cases, finish, say, table
+from _common import SHARED, Memory, arguments, cases, finish, network_of, say, table, training_engine
 
 CASES = ("ic_resnet8", "cifar10_resnet20", "mnist_cnn")
 PLANS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
@@ -25,19 +25,7 @@ PLANS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
 }
 """Settings of quantize, None for a plan without it, and of the job."""
 ROUNDS = 30
-
-
-def engine_of(case: dict[str, Any]) -> Any:
-    """Engine on a case with its training data."""
-    from studio import data, formats
-    from studio.engine.engine import Engine
-    from studio.network.cost import describe
-    from studio.network.fold import fold
-
-    network = fold(formats.read(SHARED / case["model"]))
-    ask: dict[str, Any] = {"input_shape": network.input_shape, "preprocess": case["preprocess"], "samples": 1000}
-    opened = {role: data.open(SHARED / case[key], **ask) for role, key in (("train", "train"), ("evaluation", "data"))}
-    return Engine(network, describe(network), opened)
+SAMPLES = 1000
 
 
 def stepper(engine: Any, job: str, half: bool) -> Callable[[], None]:
@@ -88,7 +76,7 @@ def main() -> int:
     torch.set_num_threads(1)
     rows = []
     for case in cases(*(CASES[:1] if args.quick else CASES)):
-        engine = engine_of(case)
+        engine = training_engine(network_of(SHARED / case["model"]), case, SAMPLES)
         for job in PLANS:
             full, half = medians([stepper(engine, job, one) for one in (False, True)], 5 if args.quick else ROUNDS)
             rows.append({"case": case["name"], "job": job, "float32_ms": full, "bfloat16_ms": half})
