@@ -72,11 +72,11 @@ def _stage(task: Task, samples: Samples, goal: Goal, keeper: Keeper, place: Plac
 
 def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taught: bool) -> Lesson:
     settings = task.settings
-    if settings.start == "fresh":
+    fresh = settings.start == "fresh"
+    if fresh:
         draw(student.model, samples.some, settings.seed)
-    elif settings.restore:
-        student.restore(samples.some)
-    groups = student.groups(settings, samples.some, settings.scale_rate)
+    student.begin(samples.some, restored=settings.restore and not fresh, batch_norm=settings.batch_norm)
+    groups = student.groups(settings, settings.scale_rate)
     tensors = student.tensors
     loss = loss_of(student, goal)
     if taught:
@@ -89,6 +89,7 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taugh
     return Lesson(
         tensors, groups, loss, lambda: goal.measure(student.model),
         before=settling.before, after=settling.after, settled=settling.settled if student.scales else _always,
+        end=student.fold,
     )  # fmt: skip
 
 

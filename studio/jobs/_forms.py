@@ -21,12 +21,13 @@ class Form(Protocol):
     """How one layer's weight is stored, as something to train through.
 
     `tensors`: what a checkpoint holds, by name; `scales`: trained step sizes, relative to their start;
-    `values`: trained shared values.
+    `values`: trained shared values; `by_channel`: every output channel has a scale of its own.
     """
 
     tensors: dict[str, Tensor]
     scales: list[Tensor]
     values: list[Tensor]
+    by_channel: bool
 
     def begin(self, latent: Tensor) -> Tensor:
         """Latent numbers whose `weight` is the encoding as it is, near those that are given."""
@@ -40,8 +41,8 @@ class Form(Protocol):
     def steps(self) -> Tensor:
         """Scale of the integers, (channels,) or (1,), without gradients; 1 where there are none."""
 
-    def rescale(self, factor: Tensor) -> bool:
-        """Multiply what is stored by a factor for each output channel; False where there is no such scale."""
+    def rescale(self, factor: Tensor) -> None:
+        """Multiply what is stored by a factor for each output channel; only where there is such a scale."""
 
     def limit(self) -> None:
         """Bring what a step moved too far back."""
@@ -61,6 +62,7 @@ class GridForm:
         self.tensors = {"start": self._start, "scale": self._factor}
         self.scales = [self._factor]
         self.values: list[Tensor] = []
+        self.by_channel = grid.axis is not None
 
     def begin(self, latent: Tensor) -> Tensor:
         """Where learned rounding went to another level than the nearest, that one."""
@@ -79,11 +81,8 @@ class GridForm:
     def steps(self) -> Tensor:
         return (self._start * self._factor).detach()
 
-    def rescale(self, factor: Tensor) -> bool:
-        if self._grid.axis is None:
-            return False
+    def rescale(self, factor: Tensor) -> None:
         self._start.mul_(factor if self._grid.group is None else factor[:, None])
-        return True
 
     def limit(self) -> None:
         self._factor.clamp_(NARROWEST, WIDEST)
@@ -122,6 +121,7 @@ class BookForm:
         self.tensors = {"values": self._table, "indices": self._indices}
         self.scales: list[Tensor] = []
         self.values = [self._table]
+        self.by_channel = False
 
     def begin(self, latent: Tensor) -> Tensor:
         return latent
@@ -142,8 +142,8 @@ class BookForm:
             return torch.ones(1)
         return self._scale[torch.from_numpy(self._book.block_of_channel), 0]
 
-    def rescale(self, factor: Tensor) -> bool:
-        return False
+    def rescale(self, factor: Tensor) -> None:
+        """Nothing: values are shared by channels."""
 
     def limit(self) -> None:
         if self._scale is not None:

@@ -36,7 +36,8 @@ class Lesson:
 
     `loss(x, labels)`; `measure()`: metric of the network as it is, on the validation samples, 0..1;
     `before(step, steps)` is called before every step, `after()` behind it, without gradients;
-    `settled(step, steps)`: False while a validation does not count yet, because masks still tighten.
+    `settled(step, steps)`: False while a validation does not count yet, because masks still tighten;
+    `end()` is called behind the last step.
     """
 
     tensors: Mapping[str, Tensor]
@@ -46,6 +47,7 @@ class Lesson:
     before: Callable[[int, int], None] = _nothing
     after: Callable[[], None] = lambda: None
     settled: Callable[[int, int], bool] = lambda step, steps: True
+    end: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class _Run:
                 self._save()
         if self.best:
             put(self.lesson.tensors, self.best)
+        self.lesson.end()
         self._check()
         return self.at.curve
 

@@ -29,17 +29,17 @@ def run(task: Task) -> State:
 def quantized_lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     """Lesson of a student with grids: its scales are learned until they freeze."""
     settings = task.settings
-    if settings.restore:
-        student.restore(samples.some)
+    student.begin(samples.some, restored=settings.restore, batch_norm=settings.batch_norm)
     settling = Settling(student, settings)
     return Lesson(
         student.tensors,
-        student.groups(settings, samples.some, settings.scale_rate),
+        student.groups(settings, settings.scale_rate),
         loss_of(student, goal),
         lambda: goal.measure(student.model),
         before=settling.before,
         after=settling.after,
         settled=settling.settled,
+        end=student.fold,
     )
 
 
@@ -50,7 +50,7 @@ class Settling:
     level that they have, the more the later it is (oscillation dampening, Nagel et al. 2022, equation 5, as a step
     of its own). Late scales stop: those of tensors as lowering chooses them from what was learned. Lowering widens
     some scales by a hair, so that all runtimes add alike (`studio.lowering.reconcile`); from here on weights and
-    biases see the arithmetic of the export, without 16-bit products.
+    biases see the arithmetic of the export, without batch norm and 16-bit products.
     """
 
     def __init__(self, student: Student, settings: Any) -> None:
@@ -87,9 +87,10 @@ class Settling:
 
 
 def freeze(student: Student) -> None:
-    """Take the formats of tensors that the export of the student as it is now would have."""
+    """Take the formats of tensors that the export of the student as it is now would have; batch norm ends before."""
     if student.formats is None:
         return
+    student.fold()
     engine = student.engine
     now: Any = replace(student.plan, state=engine.add_state(student.state({})))
     student.formats.freeze(engine.program(now))

@@ -34,6 +34,15 @@ def common(engine: Engine, settings: TrainingSettings) -> str | None:
     return _augment.refuses(settings, engine.network.input_shape)
 
 
+def batch_norm(engine: Engine, settings: Any) -> str | None:
+    """Reason why a batch has no statistics."""
+    if settings.batch_norm and not engine.network.free_batch:
+        return "Batch norm needs several samples at once, and this network takes one: train without it."
+    if settings.batch_norm and settings.batch_size == 1:
+        return "Batch norm needs several samples at once: raise batch_size (now 1), or train without it."
+    return None
+
+
 def without_grid(engine: Engine, plan: Plan) -> str | None:
     """Reason where no layer of a plan is on a grid: there would be nothing to round."""
     if engine.needs_ranges(plan):

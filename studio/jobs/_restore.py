@@ -34,7 +34,7 @@ def restore(model: Trainable, forms: dict[str, Form], before: Network, x: Tensor
 
     def look(node: Node, values: Tensor) -> None:
         if node.name in model.weights:
-            target[node.name] = _moments(values, _axis(node, values))
+            target[node.name] = moments(values, axis_of(node, values))
 
     before.run((x,), visit=look)
     with model.hooked({name: _fitting(model, forms.get(name), name, target[name]) for name in target}):
@@ -42,7 +42,7 @@ def restore(model: Trainable, forms: dict[str, Form], before: Network, x: Tensor
             model(x)
 
 
-def _axis(node: Node, values: Tensor) -> int:
+def axis_of(node: Node, values: Tensor) -> int:
     """Axis of the output channels."""
     return values.dim() - 1 if node.kind == "linear" else 1
 
@@ -52,12 +52,14 @@ def _fitting(model: Trainable, form: Form | None, name: str, target: Moments) ->
 
     def fit(y: Tensor) -> Tensor:
         weight, bias = model.tensors[f"{name}.weight"], model.tensors.get(f"{name}.bias")
-        axis = _axis(model.network.by_name[name], y)
+        axis = axis_of(model.network.by_name[name], y)
         own = torch.zeros(y.shape[axis]) if bias is None else bias.clone()
-        mean, spread = _moments(y, axis)
+        mean, spread = moments(y, axis)
         wanted_mean, wanted_spread = target
         factor = (wanted_spread / spread.clamp_min(1e-12)).clamp(LEAST, MOST)
-        if not _scale(model, form, name, weight, factor):
+        if can_scale(model, form, name):
+            scale_channels(weight, form, factor)
+        else:
             factor = torch.ones_like(factor)
         shift = own if bias is None else wanted_mean - factor * (mean - own)
         if bias is not None:
@@ -68,15 +70,24 @@ def _fitting(model: Trainable, form: Form | None, name: str, target: Moments) ->
     return fit
 
 
-def _scale(model: Trainable, form: Form | None, name: str, weight: Tensor, factor: Tensor) -> bool:
-    """Multiply the weight of each output channel; False where its encoding has no scale for each."""
-    if model.network.by_name[name].kind == "conv_transpose" or (form is not None and not form.rescale(factor)):
-        return False
-    weight.mul_(factor.reshape(-1, *[1] * (weight.dim() - 1)))
-    return True
+def can_scale(model: Trainable, form: Form | None, name: str) -> bool:
+    """True where each output channel of a layer can be multiplied by a factor of its own."""
+    return model.network.by_name[name].kind != "conv_transpose" and (form is None or form.by_channel)
 
 
-def _moments(values: Tensor, axis: int) -> Moments:
+def scale_channels(weight: Tensor, form: Form | None, factor: Tensor) -> None:
+    """Multiply the weight of each output channel, and the scale of what is stored of it."""
+    weight.mul_(by_channel(factor, weight.dim()))
+    if form is not None:
+        form.rescale(factor)
+
+
+def by_channel(values: Tensor, rank: int) -> Tensor:
+    """Values of output channels in a shape that multiplies a weight of so many axes."""
+    return values.reshape(-1, *[1] * (rank - 1))
+
+
+def moments(values: Tensor, axis: int) -> Moments:
     """Mean and standard deviation of each channel."""
     rows = values.movedim(axis, 0).flatten(1)
     return rows.mean(1), rows.std(1)

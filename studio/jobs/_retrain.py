@@ -128,14 +128,14 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesso
     if settings.schedule == "cubic" and student.masks.tensors:
         tightening = Tightening(student.masks, student.model, settings.start, settings.ramp)
         tightening.before(0, 1)
-    if settings.restore:
-        student.restore(samples.some)
+    student.begin(samples.some, restored=settings.restore, batch_norm=settings.batch_norm)
     common: dict[str, Any] = {
         "tensors": student.tensors,
-        "groups": student.groups(settings, samples.some),
+        "groups": student.groups(settings),
         "loss": loss_of(student, goal),
         "measure": lambda: goal.measure(student.model),
         "after": student.limit,
+        "end": student.fold,
     }
     if tightening is None:
         return Lesson(**common)

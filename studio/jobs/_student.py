@@ -18,6 +18,7 @@ from studio.engine.variant import rewrites_key
 from studio.jobs._formats import Formats
 from studio.jobs._forms import BookForm, Form, form_of
 from studio.jobs._masks import Masks, until
+from studio.jobs._norms import Norms
 from studio.jobs._optimizers import Group
 from studio.jobs._restore import restore
 from studio.jobs._settings import TrainingSettings
@@ -45,6 +46,8 @@ class Student:
         self.forms: dict[str, Form] = self._forms(reassign) if quantized else {}
         self._begin()
         self.formats = self._formats() if quantized and activations and engine.needs_ranges(plan) else None
+        self.norms: Norms | None = None
+        self.units: dict[str, Tensor] = {}
         for name in self.work:
             if name in self.masks.tensors or name in self.forms:
                 self.model.weights[name] = self._weight(name)
@@ -87,6 +90,9 @@ class Student:
             found |= {f"form:{layer}:{name}": tensor for name, tensor in form.tensors.items()}
         if self.formats is not None:
             found |= {f"format:{name}": tensor for name, tensor in self.formats.tensors.items()}
+        if self.norms is not None:
+            found |= {f"unit:{name}": tensor for name, tensor in self.units.items()}
+            found |= {f"norm:{name}": tensor for name, tensor in self.norms.tensors.items()}
         return found
 
     @property
@@ -95,13 +101,28 @@ class Student:
         own = [scale for form in self.forms.values() for scale in form.scales]
         return own + (self.formats.scales if self.formats is not None else [])
 
-    def groups(self, settings: TrainingSettings, x: Tensor, scale_rate: float = 0.0) -> list[Group]:
-        """What is trained at which rate; x: some samples, for the units of biases.
+    def begin(self, x: Tensor, *, restored: bool, batch_norm: bool = False) -> None:
+        """Make ready to train, by statistics of some samples x.
+
+        `restored`: those of outputs are first brought back to what they are without masks and grids.
+        """
+        if restored:
+            restore(self.model, self.forms, self.variant.network, x)
+        self.units = units_of(self.model, x)
+        if batch_norm:
+            self.norms = Norms(self.model, self.forms, x)
+
+    def fold(self) -> None:
+        """Put batch norm into the layers, for good."""
+        if self.norms is not None:
+            self.norms.fold(self.units)
+
+    def groups(self, settings: TrainingSettings, scale_rate: float = 0.0) -> list[Group]:
+        """What is trained at which rate, behind `begin`.
 
         Weights and biases have the settings' rate, shared values a part of it in their own size, by Adam.
         """
-        rate, tensors = settings.learning_rate, self.model.tensors
-        units = units_of(self.model, x)
+        rate, tensors, units = settings.learning_rate, self.model.tensors, self.units
         weights = [name for name in tensors if name.endswith(".weight")]
         others = [name for name in tensors if not name.endswith(".weight")]
         values = [value for form in self.forms.values() for value in form.values]
@@ -112,6 +133,7 @@ class Student:
             Group([tensors[n] for n in others], [units[n] for n in others], rate),
             Group(values, sizes, rate if settings.optimizer == "adam" else BOOK_RATE * rate, "adam"),
             Group(scales, [torch.ones(()) for _ in scales], scale_rate, "adam"),
+            *([] if self.norms is None else [self.norms.group(rate)]),
         ]
 
     def limit(self) -> None:
@@ -121,6 +143,8 @@ class Student:
             form.limit()
         if self.formats is not None:
             self.formats.limit()
+        if self.norms is not None:
+            self.norms.limit()
 
     def settle(self, share: float) -> None:
         """Bring the weights of grids nearer to their levels, by this share of the distance."""
@@ -132,10 +156,6 @@ class Student:
         for name, form in self.forms.items():
             if isinstance(form, BookForm):
                 form.assign(self.model.tensors[f"{name}.weight"])
-
-    def restore(self, x: Tensor) -> None:
-        """Bring the statistics of outputs back to those without masks and grids, on some samples."""
-        restore(self.model, self.forms, self.variant.network, x)
 
     # -- the result -------------------------------------------------------------------------------
 

@@ -24,8 +24,9 @@ class Trainable:
 
     `tensors`: trained weights by "conv1.weight", "conv1.bias". Hooks: `weights[layer]` makes the weight
     that is used from the trained one (a mask, rounding to a grid, shared values), `biases[layer]` the bias;
-    `outputs[node]` changes what a node gives; `inputs[node, source]` what one node reads of another.
-    With `half`, passes with gradients multiply in bfloat16 and add in float32; hooks and outputs stay float32.
+    `norms[layer]` normalises what a layer gives; `outputs[node]` changes what a node gives; `inputs[node, source]`
+    what one node reads of another. With `half`, passes with gradients multiply in bfloat16 and add in float32;
+    all hooks but norms, and the outputs of the network, stay float32.
     """
 
     def __init__(self, network: Network, half: bool = False) -> None:
@@ -39,6 +40,7 @@ class Trainable:
         self._last = {name: i for i, node in enumerate(network.nodes) for name in node.inputs}
         self.weights: dict[str, Change] = {}
         self.biases: dict[str, Change] = {}
+        self.norms: dict[str, Change] = {}
         self.outputs: dict[str, Change] = {}
         self.inputs: dict[tuple[str, str], Change] = {}
 
@@ -82,6 +84,8 @@ class Trainable:
         arguments = [x] if node.kind == "input" else [self._read(node.name, name, values) for name in node.inputs]
         own = self._own(node)
         y: Any = torch.func.functional_call(node.operator, own, tuple(arguments)) if own else node.operator(*arguments)
+        if node.name in self.norms:
+            y = self.norms[node.name](y)
         change = self.outputs.get(node.name)
         found: Tensor = y if change is None else change(y.float())
         return found

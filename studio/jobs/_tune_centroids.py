@@ -21,8 +21,7 @@ def run(task: Task) -> State:
     settings = task.settings
     samples = split(task.engine, settings)
     student = quantized(task, activations=settings.activations, reassign=settings.reassign)
-    if settings.restore:
-        student.restore(samples.some)
+    student.begin(samples.some, restored=settings.restore)
     goal = goal_of(task.engine, samples)
 
     def before(step: int, steps: int) -> None:
@@ -33,7 +32,7 @@ def run(task: Task) -> State:
 
     lesson = Lesson(
         student.tensors,
-        student.groups(settings, samples.some),
+        student.groups(settings),
         loss_of(student, goal),
         lambda: goal.measure(student.model),
         before=before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import DAMPENING, FREEZE, TrainingSettings
+from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -68,6 +68,7 @@ class DistillSettings(TrainingSettings):
     )  # fmt: skip
     freeze: float = FREEZE
     dampening: float = DAMPENING
+    batch_norm: bool = BATCH_NORM
 
 
 class Distill:
@@ -91,6 +92,7 @@ class Distill:
         own = narrowed(plan, [settings])
         return (
             _refusals.common(engine, settings)
+            or _refusals.batch_norm(engine, settings)
             or _refusals.student(engine, own, settings)
             or _refusals.teacher(engine, own, settings)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import DAMPENING, FREEZE, TrainingSettings
+from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -23,6 +23,7 @@ class QuantizationAwareSettings(TrainingSettings):
     )  # fmt: skip
     freeze: float = FREEZE
     dampening: float = DAMPENING
+    batch_norm: bool = BATCH_NORM
 
 
 class QuantizationAware:
@@ -38,7 +39,11 @@ class QuantizationAware:
         """Refuse a plan without integers, and data that does not fit."""
         from studio.jobs import _refusals
 
-        return _refusals.common(engine, settings) or _refusals.without_grid(engine, plan)
+        return (
+            _refusals.common(engine, settings)
+            or _refusals.batch_norm(engine, settings)
+            or _refusals.without_grid(engine, plan)
+        )
 
     def run(self, task: Task) -> State:
         """Return integers and scales of every layer on a grid, ranges of tensors, biases, float weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import TrainingSettings
+from studio.jobs._settings import BATCH_NORM, TrainingSettings
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -32,6 +32,7 @@ class RetrainSettings(TrainingSettings):
         1, "Rounds in which channels leave, more at first, with training between; epochs are shared out over them.",
         title="Channels leave in", low=1, high=50, step=1,
     )  # fmt: skip
+    batch_norm: bool = BATCH_NORM
 
 
 class Retrain:
@@ -47,7 +48,11 @@ class Retrain:
         """Refuse data that does not fit, samples that cannot be augmented so, and rounds that cannot be."""
         from studio.jobs import _refusals
 
-        return _refusals.common(engine, settings) or _refusals.rounds(engine, plan, settings)
+        return (
+            _refusals.common(engine, settings)
+            or _refusals.batch_norm(engine, settings)
+            or _refusals.rounds(engine, plan, settings)
+        )
 
     def run(self, task: Task) -> State:
         """Return trained weights and biases, the masks that held and the channels that stayed."""

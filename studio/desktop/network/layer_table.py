@@ -138,7 +138,8 @@ class LayerTable(QTableView):
         self.setAlternatingRowColors(True)
         self.setShowGrid(False)
         self.setEditTriggers(QTableView.EditTrigger.NoEditTriggers)
-        self.setItemDelegate(BarDelegate(self))
+        for column in BAR_COLUMNS:  # the others are painted without Python
+            self.setItemDelegateForColumn(column, BarDelegate(self))
         self.verticalHeader().hide()
         header = self.horizontalHeader()
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

@@ -36,9 +36,15 @@ def outputs(engine: Engine, plan: Plan) -> np.ndarray:
     return flat(engine.outputs(plan))
 
 
-@pytest.mark.parametrize(("plan", "half"), [(EIGHT, False), (EIGHT, True), (TERNARY, False), (SPARSE, False)])
-def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan, half: bool) -> None:
-    settings = validate(QuantizationAwareSettings, {**SETTINGS, "bfloat16": half}, "quantization_aware")
+@pytest.mark.parametrize(
+    ("plan", "more"),
+    [
+        (EIGHT, {}), (EIGHT, {"bfloat16": True}), (TERNARY, {}), (SPARSE, {}), (EIGHT, {"batch_norm": True}),
+        (TERNARY, {"batch_norm": True}), (SPARSE, {"batch_norm": True}),
+    ],
+)  # fmt: skip
+def test_the_preview_computes_what_was_trained(engine: Engine, plan: Plan, more: dict[str, bool]) -> None:
+    settings = validate(QuantizationAwareSettings, {**SETTINGS, **more}, "quantization_aware")
     task = Task(engine, plan, settings, lambda report: None, Memory(), lambda: None)
     samples = split(engine, settings)
     student, goal = quantized(task), goal_of(engine, samples)
