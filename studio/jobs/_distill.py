@@ -75,7 +75,7 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taugh
     fresh = settings.start == "fresh"
     if fresh:
         draw(student.model, samples.some, settings.seed)
-    student.begin(samples.some, restored=settings.restore and not fresh, batch_norm=settings.batch_norm)
+    student.begin(samples, restored=settings.restore and not fresh, batch_norm=settings.batch_norm)
     groups = student.groups(settings, settings.scale_rate)
     tensors = student.tensors
     loss = loss_of(student, goal)
@@ -87,7 +87,7 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples, *, taugh
         loss = _taught_loss(task, student, goal, guide)
     settling = Settling(student, settings)
     return Lesson(
-        tensors, groups, loss, lambda: goal.measure(student.model),
+        tensors, groups, loss, lambda: student.measure(goal),
         before=settling.before, after=settling.after, settled=settling.settled if student.scales else _always,
         end=student.fold,
     )  # fmt: skip

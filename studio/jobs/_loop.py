@@ -87,6 +87,7 @@ class _Clock:
     def __init__(self, guess: float) -> None:
         self._guess = guess
         self._started = time.monotonic()
+        self._before = 0.0  # time of the validation before the first step
         self._steps = 0
         self._validating = 0.0
         self._validations = 0
@@ -94,7 +95,7 @@ class _Clock:
     def stepped(self) -> None:
         self._steps += 1
         if self._steps == 1:  # the first one also makes buffers and reads pictures
-            self._started = time.monotonic()
+            self._started, self._before = time.monotonic(), self._validating
 
     def validated(self, seconds: float) -> None:
         self._validating += seconds
@@ -103,7 +104,7 @@ class _Clock:
     def left(self, steps: int, validations: int) -> float | None:
         if self._steps < 2:
             return None
-        each = (time.monotonic() - self._started - self._validating) / (self._steps - 1)
+        each = (time.monotonic() - self._started - self._validating + self._before) / (self._steps - 1)
         validation = self._validating / self._validations if self._validations else self._guess * each
         return steps * each + validations * validation
 

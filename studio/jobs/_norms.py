@@ -11,10 +11,11 @@ from torch.nn import functional
 from studio.jobs._forms import Form
 from studio.jobs._optimizers import Group
 from studio.jobs._restore import by_channel, can_scale, moments, scale_channels
+from studio.jobs._samples import Samples
 from studio.jobs._trainable import Change, Trainable
 
-MOMENTUM = 0.1
-"""Share of a step's statistics in those that are kept."""
+ASKED = 2048
+"""Samples from which statistics are taken."""
 NEAR = 1e-5
 """Added to variances, relative to a layer's first one."""
 LEAST = 1e-3
@@ -27,18 +28,20 @@ WEIGHTED = frozenset({"conv", "conv_transpose", "linear", "matmul"})
 class Norms:
     """Batch norm (Ioffe and Szegedy 2015) that begins as what the layers give, so that nothing changes at the start.
 
-    Each layer's output is brought to its first mean and spread over a batch in training, over all that was seen in
-    validation, then changed by a gain and an offset that are learned. Layers without a bias, layers whose encoding
-    has no scale for each channel and those that nothing weighted follows have none.
+    Each layer's output is brought to mean 0 and spread 1 over the batch in training, over many batches in validation,
+    then changed by a gain and an offset that are learned. Single samples see what was found first. Layers without a
+    bias, layers whose encoding has no scale for each channel and those that nothing weighted follows have none.
     """
 
-    def __init__(self, model: Trainable, forms: Mapping[str, Form], x: Tensor) -> None:
-        """`x`: samples for the first statistics."""
-        self._model, self._forms = model, forms
+    def __init__(self, model: Trainable, forms: Mapping[str, Form], samples: Samples) -> None:
+        """`samples`: for statistics."""
+        self._model, self._forms, self._samples = model, forms, samples
         self._folded = torch.zeros(())
+        self._kept = 0.0  # share of a batch in what is kept
+        self.moved = False  # True once a step has seen a batch
         self._own: dict[str, dict[str, Tensor]] = {}
         with model.hooked({name: self._first(name) for name in self._layers()}), torch.no_grad():
-            model(x)
+            model(samples.some)
         for name, own in self._own.items():
             model.norms[name] = self._norm(own)
 
@@ -58,6 +61,17 @@ class Norms:
         for own in self._own.values():
             own["gain"].clamp_(min=LEAST * own["unit"])
 
+    def estimate(self) -> None:
+        """Take the statistics for validation anew, from the first batches that were trained on."""
+        if self._folded or not self._model.network.free_batch:
+            return
+        size = self._samples.settings.batch_size
+        for i in range(min(self._samples.batches, max(1, ASKED // size))):
+            self._kept = 1 / (i + 1)
+            with torch.no_grad():
+                self._model(self._samples.batch(i)[0])
+        self._kept = 0.0
+
     def fold(self, units: Mapping[str, Tensor]) -> None:
         """Put the norm into weights, scales and biases; `units`: of weights in training, which go with them.
 
@@ -65,6 +79,7 @@ class Norms:
         """
         if self._folded:
             return
+        self.estimate()
         with torch.no_grad():
             for name, own in self._own.items():
                 weight, bias = (self._model.tensors[f"{name}.{part}"] for part in ("weight", "bias"))
@@ -106,9 +121,11 @@ class Norms:
         def norm(y: Tensor) -> Tensor:
             if self._folded:
                 return y
+            self.moved |= torch.is_grad_enabled()
+            own_batch = (torch.is_grad_enabled() or self._kept > 0) and len(y) > 1
             return functional.batch_norm(
                 y, own["mean"], own["variance"], own["gain"], own["offset"],
-                training=torch.is_grad_enabled(), momentum=MOMENTUM, eps=near,
+                training=own_batch, momentum=self._kept, eps=near,
             )  # fmt: skip
 
         return norm

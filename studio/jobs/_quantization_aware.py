@@ -29,13 +29,13 @@ def run(task: Task) -> State:
 def quantized_lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:
     """Lesson of a student with grids: its scales are learned until they freeze."""
     settings = task.settings
-    student.begin(samples.some, restored=settings.restore, batch_norm=settings.batch_norm)
+    student.begin(samples, restored=settings.restore, batch_norm=settings.batch_norm)
     settling = Settling(student, settings)
     return Lesson(
         student.tensors,
         student.groups(settings, settings.scale_rate),
         loss_of(student, goal),
-        lambda: goal.measure(student.model),
+        lambda: student.measure(goal),
         before=settling.before,
         after=settling.after,
         settled=settling.settled,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from studio.core import registry
 from studio.core.encoding import Codebook, innermost
 from studio.core.errors import Refused, StudioError
@@ -11,8 +14,13 @@ from studio.core.plan import Plan
 from studio.core.technique import Stage
 from studio.engine.engine import Engine
 from studio.jobs import _augment
-from studio.jobs._samples import split
+from studio.jobs._goal import ends_of, forward_of
+from studio.jobs._samples import SOME, split
 from studio.jobs._settings import TrainingSettings
+from studio.network.network import Network
+
+LEAST = 0.7
+"""What a teacher has to get right, as a share of what the original network does."""
 
 
 def check(name: str, engine: Engine, plan: Plan, settings: Any) -> None:
@@ -32,15 +40,6 @@ def common(engine: Engine, settings: TrainingSettings) -> str | None:
     except StudioError as error:
         return str(error)
     return _augment.refuses(settings, engine.network.input_shape)
-
-
-def batch_norm(engine: Engine, settings: Any) -> str | None:
-    """Reason why a batch has no statistics."""
-    if settings.batch_norm and not engine.network.free_batch:
-        return "Batch norm needs several samples at once, and this network takes one: train without it."
-    if settings.batch_norm and settings.batch_size == 1:
-        return "Batch norm needs several samples at once: raise batch_size (now 1), or train without it."
-    return None
 
 
 def without_grid(engine: Engine, plan: Plan) -> str | None:
@@ -72,7 +71,9 @@ def student(engine: Engine, plan: Plan, settings: Any) -> str | None:
 
 
 def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
-    """Reason why a teacher cannot teach: it cannot be read, answers in another shape, has no tensor to compare."""
+    """Reason why a teacher cannot teach: it cannot be read, answers in another shape, knows little, has no tensor to
+    compare.
+    """  # noqa: D205
     from studio.jobs import _teacher
 
     try:
@@ -81,7 +82,31 @@ def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
         return str(error)
     if (settings.hints or settings.attention) and not _teacher.inner_pairs(engine.variant(plan).network, found):
         return "The teacher has no inner tensor of the size of one here: use response or relations."
-    return None
+    return _ignorant(engine, settings, found) if settings.teacher else None
+
+
+def _ignorant(engine: Engine, settings: TrainingSettings, teacher: Network) -> str | None:
+    """Reason where a teacher from a file is wrong about samples that the original network is right about."""
+    samples = split(engine, settings)
+    if samples.labels is None:
+        return None
+    asked = samples.held[:SOME]
+    x, labels = torch.from_numpy(samples.dataset.batch(asked)), samples.labels[asked]
+    original, its = (_right(network, x, labels) for network in (engine.network, teacher))
+    if its >= LEAST * original:
+        return None
+    return (
+        f"The teacher gets {100 * its:.0f} % of {len(asked)} training samples right, the original network "
+        f"{100 * original:.0f} %: it may want other preprocessing, or have its classes in another order. "
+        "Choose one that was trained on samples prepared as for this model."
+    )
+
+
+def _right(network: Network, x: Tensor, labels: Tensor) -> float:
+    ends = ends_of(network, classifier=True)
+    with torch.no_grad():
+        scores = ends.of(forward_of(network)(x, ends.keep))[0]
+    return float((scores.argmax(1) == labels).float().mean())
 
 
 def rounds(engine: Engine, plan: Plan, settings: Any) -> str | None:

@@ -128,12 +128,12 @@ def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesso
     if settings.schedule == "cubic" and student.masks.tensors:
         tightening = Tightening(student.masks, student.model, settings.start, settings.ramp)
         tightening.before(0, 1)
-    student.begin(samples.some, restored=settings.restore, batch_norm=settings.batch_norm)
+    student.begin(samples, restored=settings.restore, batch_norm=settings.batch_norm)
     common: dict[str, Any] = {
         "tensors": student.tensors,
         "groups": student.groups(settings),
         "loss": loss_of(student, goal),
-        "measure": lambda: goal.measure(student.model),
+        "measure": lambda: student.measure(goal),
         "after": student.limit,
         "end": student.fold,
     }

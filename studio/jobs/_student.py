@@ -17,10 +17,12 @@ from studio.engine.engine import Engine
 from studio.engine.variant import rewrites_key
 from studio.jobs._formats import Formats
 from studio.jobs._forms import BookForm, Form, form_of
+from studio.jobs._goal import Goal
 from studio.jobs._masks import Masks, until
 from studio.jobs._norms import Norms
 from studio.jobs._optimizers import Group
 from studio.jobs._restore import restore
+from studio.jobs._samples import Samples
 from studio.jobs._settings import TrainingSettings
 from studio.jobs._trainable import Trainable
 from studio.jobs._units import units_of
@@ -101,16 +103,22 @@ class Student:
         own = [scale for form in self.forms.values() for scale in form.scales]
         return own + (self.formats.scales if self.formats is not None else [])
 
-    def begin(self, x: Tensor, *, restored: bool, batch_norm: bool = False) -> None:
-        """Make ready to train, by statistics of some samples x.
+    def begin(self, samples: Samples, *, restored: bool, batch_norm: bool = False) -> None:
+        """Make ready to train, by statistics of some samples.
 
         `restored`: those of outputs are first brought back to what they are without masks and grids.
         """
         if restored:
-            restore(self.model, self.forms, self.variant.network, x)
-        self.units = units_of(self.model, x)
+            restore(self.model, self.forms, self.variant.network, samples.some)
+        self.units = units_of(self.model, samples.some)
         if batch_norm:
-            self.norms = Norms(self.model, self.forms, x)
+            self.norms = Norms(self.model, self.forms, samples)
+
+    def measure(self, goal: Goal) -> float:
+        """Metric on the validation samples, 0..1, as it is when batch norm is folded."""
+        if self.norms is not None and self.norms.moved:
+            self.norms.estimate()
+        return goal.measure(self.model)
 
     def fold(self) -> None:
         """Put batch norm into the layers, for good."""

@@ -21,7 +21,7 @@ def run(task: Task) -> State:
     settings = task.settings
     samples = split(task.engine, settings)
     student = quantized(task, activations=settings.activations, reassign=settings.reassign)
-    student.begin(samples.some, restored=settings.restore)
+    student.begin(samples, restored=settings.restore)
     goal = goal_of(task.engine, samples)
 
     def before(step: int, steps: int) -> None:
@@ -34,7 +34,7 @@ def run(task: Task) -> State:
         student.tensors,
         student.groups(settings),
         loss_of(student, goal),
-        lambda: goal.measure(student.model),
+        lambda: student.measure(goal),
         before=before,
         after=student.limit,
     )

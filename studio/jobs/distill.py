@@ -92,7 +92,6 @@ class Distill:
         own = narrowed(plan, [settings])
         return (
             _refusals.common(engine, settings)
-            or _refusals.batch_norm(engine, settings)
             or _refusals.student(engine, own, settings)
             or _refusals.teacher(engine, own, settings)
         )

@@ -18,7 +18,8 @@ class QuantizationAwareSettings(TrainingSettings):
     """What a person can set."""
 
     scale_rate: float = setting(
-        0.001, "Largest relative change of a scale in one step; 0 leaves all scales as calibrated.",
+        0.001, "Largest relative change of a scale in one step; 0 leaves them as calibrated, but for "
+        "batch norm that is folded into them.",
         title="Rate of scales", low=0, high=0.1,
     )  # fmt: skip
     freeze: float = FREEZE
@@ -39,11 +40,7 @@ class QuantizationAware:
         """Refuse a plan without integers, and data that does not fit."""
         from studio.jobs import _refusals
 
-        return (
-            _refusals.common(engine, settings)
-            or _refusals.batch_norm(engine, settings)
-            or _refusals.without_grid(engine, plan)
-        )
+        return _refusals.common(engine, settings) or _refusals.without_grid(engine, plan)
 
     def run(self, task: Task) -> State:
         """Return integers and scales of every layer on a grid, ranges of tensors, biases, float weights."""

@@ -48,11 +48,7 @@ class Retrain:
         """Refuse data that does not fit, samples that cannot be augmented so, and rounds that cannot be."""
         from studio.jobs import _refusals
 
-        return (
-            _refusals.common(engine, settings)
-            or _refusals.batch_norm(engine, settings)
-            or _refusals.rounds(engine, plan, settings)
-        )
+        return _refusals.common(engine, settings) or _refusals.rounds(engine, plan, settings)
 
     def run(self, task: Task) -> State:
         """Return trained weights and biases, the masks that held and the channels that stayed."""

@@ -24,7 +24,8 @@ from _common import SHARED, Memory, arguments, cases, finish, network_of, say, t
 CASES = ("ic_resnet8", "cifar10_resnet20")
 FLOAT = "float"
 AUGMENT = {"flip": True, "shift": 2}
-TAUGHT = {"alpha": 0.7, "compare": False}
+NORM = {"batch_norm": True}
+TAUGHT = {"alpha": 0.7, "compare": False, **NORM}
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,18 @@ LITTLE = {"ic_resnet8": {"model.conv2d_6": 0.18}, "cifar10_resnet20": {"layer3.?
 """As many, of those that hold most weights, as 12x needs where weights have 3 bits."""
 LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.conv1": 0.05}}
 """As many as 12x needs where weights have 4 bits in wide steps."""
-CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True}
+CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 FREE = {"dampening": 0.0}
-FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True}
+FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 TRIALS = {
-    FLOAT: Trial(settings={"learning_rate": 0.003}),
+    FLOAT: Trial(settings={"learning_rate": 0.003, "bfloat16": True, **NORM}),
     "half the MACs": Trial((), "distill", CUT, most=0.005, cuts=HALF),
     "three quarters of the MACs": Trial((), "distill", CUT, most=0.005, cuts=QUARTER),
     "half the MACs, all groups": Trial(
         (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
     ),
-    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003, **FREE}, most=0.001),
+    "int8": Trial((("quantize", {}),), "quantization_aware", {"learning_rate": 0.003, **FREE, **NORM}, most=0.001),
     "int4": Trial(
         (("quantize", {"weight_bits": 4, **LEARNED}),),
         "distill", {"learning_rate": 0.003, **TAUGHT, **FREE}, most=0.003, ends=8,

@@ -122,6 +122,19 @@ def test_a_teacher_with_other_answers_is_refused_with_what_would_fit(
     assert runner.reports == []
 
 
+def test_a_teacher_that_wants_other_samples_is_refused(
+    engine: Engine, files: dict[str, Path], runner: Runner, tmp_path: Path
+) -> None:
+    network = trained_network()
+    last = network.by_name["fc"].operator
+    with torch.no_grad():
+        for tensor in last.parameters():
+            tensor.neg_()
+    path = onnx_of(network, files, tmp_path / "upside down")
+    with pytest.raises(Refused, match=r"gets \d+ % of 60 training samples right.* other preprocessing"):
+        runner.run("distill", engine, PRUNED, teacher=str(path), **SETTINGS)
+
+
 def test_the_verdict_does_not_claim_what_is_not_shown() -> None:
     better = torch.tensor([0.0] * 100 + [1.0] * 100, dtype=torch.float64)
     worse = torch.tensor([0.0] * 130 + [1.0] * 70, dtype=torch.float64)

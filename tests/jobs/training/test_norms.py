@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
 from studio.engine.engine import Engine
 from studio.jobs._optimizers import Optimizers
@@ -26,7 +25,7 @@ CUT = Plan().with_default(Step("prune_channels", amount=0.5))
 
 def begun(engine: Engine, plan: Plan) -> Student:
     student = Student(engine, plan, quantized=plan is GRID, activations=False)
-    student.begin(split(engine, TrainingSettings()).some, restored=False, batch_norm=True)
+    student.begin(split(engine, TrainingSettings()), restored=False, batch_norm=True)
     return student
 
 
@@ -48,6 +47,7 @@ def test_it_changes_nothing_at_the_start_nor_when_it_is_folded(engine: Engine, p
     with torch.no_grad():
         assert torch.allclose(student.model(x)["softmax"], without.model(x)["softmax"], atol=1e-4)
     some_steps(engine, student)
+    student.measure(goal_of(engine, split(engine, TrainingSettings())))
     with torch.no_grad():
         trained = student.model(x)["softmax"]
         assert not torch.allclose(trained, without.model(x)["softmax"], atol=1e-2)
@@ -105,6 +105,11 @@ def test_a_killed_run_gives_the_same_result(
     assert Runner().run(job, engine, plan, memory, **settings).id == Runner().run(job, engine, plan, **settings).id
 
 
-def test_a_batch_of_one_is_refused(engine: Engine, runner: Runner) -> None:
-    with pytest.raises(Refused, match="raise batch_size"):
-        runner.run("retrain", engine, FLOAT, **{**SETTINGS, "batch_size": 1})
+def test_single_samples_see_the_first_statistics(engine: Engine, runner: Runner) -> None:
+    student = begun(engine, FLOAT)
+    x = split(engine, TrainingSettings()).some
+    alone = torch.cat([student.model(one)["softmax"] for one in x[:4, None]])
+    with torch.no_grad():
+        assert torch.allclose(alone, student.model(x[:4])["softmax"], atol=1e-5)
+    state = runner.run("retrain", engine, FLOAT, **{**SETTINGS, "epochs": 1, "batch_size": 1})
+    assert state.about["curve"][-1]["validation"] > 0.5

@@ -110,7 +110,7 @@ def test_decisions_are_integers_of_the_plan_s_bits_over_its_mask(engine: Engine,
 
 
 def test_scales_are_learned_until_they_freeze(engine: Engine) -> None:
-    settings = {**SETTINGS, "epochs": 1, "restore": False}
+    settings = {**SETTINGS, "epochs": 1, "restore": False, "batch_norm": False}
     learned = Runner().run("quantization_aware", engine, EIGHT, **settings)
     fixed = Runner().run("quantization_aware", engine, EIGHT, scale_rate=0.0, **settings)
     started = engine.encodings(EIGHT)

@@ -23,12 +23,13 @@ def moments(values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("plan", [PRUNED, COARSE])
 def test_outputs_have_the_mean_and_spread_that_they_had(engine: Engine, plan: Plan) -> None:
-    x = split(engine, TrainingSettings()).some
+    samples = split(engine, TrainingSettings())
+    x = samples.some
     student = Student(engine, plan, quantized=plan is COARSE, activations=False)
     names = ["conv1", "conv2", "conv3", "fc"]
     wanted = engine.network.run((x,), keep=names)
     before, _ = moments(student.model(x, names)["conv3"])
-    student.begin(x, restored=True)
+    student.begin(samples, restored=True)
     found = student.model(x, names)
     for name in names:
         (mean, spread), (goal_mean, goal_spread) = moments(found[name]), moments(wanted[name])
@@ -43,5 +44,5 @@ def test_outputs_have_the_mean_and_spread_that_they_had(engine: Engine, plan: Pl
 def test_a_network_that_nothing_changes_stays(engine: Engine) -> None:
     student = Student(engine, Plan(), quantized=False)
     before = {name: tensor.detach().clone() for name, tensor in student.model.tensors.items()}
-    student.begin(split(engine, TrainingSettings()).some, restored=True)
+    student.begin(split(engine, TrainingSettings()), restored=True)
     assert all(torch.equal(before[name], tensor) for name, tensor in student.model.tensors.items())
