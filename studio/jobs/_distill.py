@@ -23,6 +23,7 @@ from studio.jobs._retrain import about, goal_of, loss_of, quantized, refuse
 from studio.jobs._samples import Samples, split
 from studio.jobs._student import Student
 from studio.jobs._teacher import Guide, load
+from studio.jobs._teacher_input import inputs_for
 
 WITH, WITHOUT = ("loss", "validation"), ("loss without teacher", "without teacher")
 
@@ -101,7 +102,8 @@ def _guide(task: Task, student: Student, goal: Goal, samples: Samples) -> Guide:
     settings = task.settings
     weights = {name: getattr(settings, name) for name in ("hints", "attention", "relations")}
     network = load(task.engine, settings.teacher)
-    guide = Guide(network, student.variant.network, goal.ends.logits is not None, weights, settings.bfloat16)
+    inputs = inputs_for(task.engine, settings.teacher_preprocess)
+    guide = Guide(network, student.variant.network, goal.ends.logits is not None, weights, settings.bfloat16, inputs)
     with torch.no_grad():
         guide.fit_adapters(student.model(samples.some, guide.keep), guide.ask(samples.some))
     return guide

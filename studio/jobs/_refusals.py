@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from studio.jobs import _augment
 from studio.jobs._goal import ends_of, forward_of
 from studio.jobs._samples import SOME, split
 from studio.jobs._settings import TrainingSettings
+from studio.jobs._teacher_input import inputs_for
 from studio.network.network import Network
 
 LEAST = 0.7
@@ -78,27 +80,30 @@ def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
 
     try:
         found = _teacher.load(engine, settings.teacher)
+        inputs = inputs_for(engine, settings.teacher_preprocess)
     except StudioError as error:
         return str(error)
     if (settings.hints or settings.attention) and not _teacher.inner_pairs(engine.variant(plan).network, found):
         return "The teacher has no inner tensor of the size of one here: use response or relations."
-    return _ignorant(engine, settings, found) if settings.teacher else None
+    return _ignorant(engine, settings, found, inputs) if settings.teacher or settings.teacher_preprocess else None
 
 
-def _ignorant(engine: Engine, settings: TrainingSettings, teacher: Network) -> str | None:
-    """Reason where a teacher from a file is wrong about samples that the original network is right about."""
+def _ignorant(
+    engine: Engine, settings: TrainingSettings, teacher: Network, inputs: Callable[[Tensor], Tensor]
+) -> str | None:
+    """Reason where a teacher is wrong about samples that the original network is right about."""
     samples = split(engine, settings)
     if samples.labels is None:
         return None
     asked = samples.held[:SOME]
     x, labels = torch.from_numpy(samples.dataset.batch(asked)), samples.labels[asked]
-    original, its = (_right(network, x, labels) for network in (engine.network, teacher))
+    original, its = _right(engine.network, x, labels), _right(teacher, inputs(x), labels)
     if its >= LEAST * original:
         return None
     return (
         f"The teacher gets {100 * its:.0f} % of {len(asked)} training samples right, the original network "
-        f"{100 * original:.0f} %: it may want other preprocessing, or have its classes in another order. "
-        "Choose one that was trained on samples prepared as for this model."
+        f"{100 * original:.0f} %: it may want other preprocessing (give it with teacher_preprocess), or have its "
+        "classes in another order."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +93,14 @@ class Guide:
     """Everything that a student is told beside its labels."""
 
     def __init__(
-        self, teacher: Network, student: Network, classifier: bool, weights: Mapping[str, float], half: bool = False
+        self, teacher: Network, student: Network, classifier: bool, weights: Mapping[str, float], half: bool = False,
+        inputs: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> None:  # fmt: skip
-        """`weights`: of hints, attention and relations; `half`: the teacher multiplies in bfloat16."""
-        self.ends, self._half = ends_of(teacher, classifier), half
+        """`weights`: of hints, attention and relations; `half`: the teacher multiplies in bfloat16.
+
+        `inputs`: change of samples to what the teacher takes.
+        """
+        self.ends, self._half, self._inputs = ends_of(teacher, classifier), half, inputs
         self._teacher, self._weights = teacher, {name: w for name, w in weights.items() if w}
         inside = {"hints", "attention"} & self._weights.keys()
         self._pairs = inner_pairs(student, teacher) if inside else []
@@ -111,6 +115,7 @@ class Guide:
 
     def ask(self, x: Tensor) -> Values:
         """What the teacher computes for a batch, without gradients."""
+        x = self._inputs(x)
         keep = {*self.ends.keep, self._last.teacher, *(pair.teacher for pair in self._pairs)}
         if x.dim() == 4:  # channels innermost, as the student has them: takes a sixth less time
             x = x.contiguous(memory_format=torch.channels_last)

@@ -22,6 +22,11 @@ class DistillSettings(TrainingSettings):
         "as the model and give the original here.",
         title="Teacher", file=True,
     )  # fmt: skip
+    teacher_preprocess: str = setting(
+        "", "JSON file of what the teacher's samples went through (scale, mean, std, channels), where it is not what "
+        "the model's do.",
+        title="Its preprocessing", file=True,
+    )  # fmt: skip
     width: float = setting(
         1.0, "Share of the channels that the student keeps in every group; 1: as the plan has it. A narrower copy "
         "takes the place of the plan's own cuts, and starts from the original network.",

@@ -35,6 +35,7 @@ class Recipe:
     share_epochs: int
     own: float = 0.3  # weight of the labels in the loss; the rest is the teacher's
     temperature: float = 4.0
+    teacher_epochs: int = 0  # of a float lenet-5 that teaches in the float network's place; 0 = none
 
 
 class Lean:
@@ -141,7 +142,7 @@ def _descend(tensor: Tensor, gradient: Tensor, velocity: Tensor, learning_rate: 
 
 
 class Teacher:
-    """Logits of the float network on every training picture at every place, computed once."""
+    """Logits of a float network on every training picture at every place, computed once."""
 
     def __init__(self, kind: Kind, weights: list[Tensor], biases: list[Tensor], data: Mnist, recipe: Recipe) -> None:
         self._data, self._recipe = data, recipe

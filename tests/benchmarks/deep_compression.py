@@ -72,7 +72,7 @@ def run(kind: Kind, recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
     lean = Lean(kind, weights, biases)
     before = accuracy(lean, weights, biases, data, data.held)
     say(f"{kind.name} seed {seed}: float {before:.4f} on held-back pictures, {time.process_time() - began:.0f} s")
-    teacher = Teacher(kind, weights, biases, data, recipe)
+    teacher = teacher_of(kind, weights, biases, data, recipe, seed)
     prune(lean, data, teacher, recipe, seed)
     kept = sum(int(mask.sum()) for mask in lean.masks)
     value = accuracy(lean, lean.weights, lean.biases, data, data.held)
@@ -89,6 +89,14 @@ def run(kind: Kind, recipe: Recipe, seed: int, out: Path) -> dict[str, Any]:
     }  # fmt: skip
     say(f"  shared {after:.4f}; file {found['bytes']:,} bytes, {found['ratio']:.1f}x, drop {100 * found['drop']:+.2f}")
     return found
+
+
+def teacher_of(kind: Kind, weights: Any, biases: Any, data: Any, recipe: Recipe, seed: int) -> Teacher:
+    """The float network, or a float lenet-5 with the same pictures and seed."""
+    if recipe.teacher_epochs:
+        kind = KINDS["lenet-5"]
+        weights, biases = train_float(kind, data, seed, recipe.teacher_epochs, recipe.shift)
+    return Teacher(kind, weights, biases, data, recipe)
 
 
 def summary(kind: Kind, recipe: Recipe, rows: list[dict[str, Any]]) -> dict[str, Any]:

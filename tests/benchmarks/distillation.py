@@ -25,7 +25,7 @@ from _common import SHARED, Memory, arguments, cases, finish, network_of, say, t
 
 WIDTH = 0.5
 AUGMENT = {"flip": True, "shift": 2}
-RATE = {"learning_rate": 0.02}
+RATE = {"learning_rate": 0.02, "bfloat16": True}
 TEACHER_EPOCHS = 15
 WITHOUT = "without"
 LOSSES: dict[str, dict[str, float]] = {
@@ -127,9 +127,9 @@ def show(rows: list[dict[str, Any]], teacher: dict[str, Any], example: dict[str,
         for row in rows
     ]  # fmt: skip
     columns = ["loss", "weights", "seeds", "without", "with", "points (95 %)", "by seed", "minutes a run"]
-    text = f"Teacher: ic_resnet8 trained on for {len(teacher['curve'])} epochs, test {teacher['before']:.4f} -> "
+    text = f"Teacher: ic_resnet8 trained on for {len(teacher['curve']) - 1} epochs, test {teacher['before']:.4f} -> "
     text += f"{teacher['test']:.4f}. "
-    text += f"Student: width {WIDTH:g}, {example['macs']:,} MACs, {len(example['curve'])} epochs.\n\n"
+    text += f"Student: width {WIDTH:g}, {example['macs']:,} MACs, {len(example['curve']) - 1} epochs.\n\n"
     return text + table(columns, lines)
 
 

@@ -11,11 +11,13 @@ import torch
 
 from studio.core.errors import Refused
 from studio.core.plan import Plan, Step
+from studio.data.preprocess import Preprocess
 from studio.engine.engine import Engine
 from studio.engine.exporting import export_plan
 from studio.jobs._distill import verdict
 from studio.jobs._goal import divergence
 from studio.jobs._teacher import attention_distance, inner_pairs, relation_distance
+from studio.jobs._teacher_input import change_of
 from studio.network.network import Network
 from tests.jobs.training.conftest import Killed, Memory, Runner, engine_of, killer, often, samples, trained_network
 
@@ -133,6 +135,36 @@ def test_a_teacher_that_wants_other_samples_is_refused(
     path = onnx_of(network, files, tmp_path / "upside down")
     with pytest.raises(Refused, match=r"gets \d+ % of 60 training samples right.* other preprocessing"):
         runner.run("distill", engine, PRUNED, teacher=str(path), **SETTINGS)
+
+
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_samples_are_changed_to_what_the_teacher_takes(order: str) -> None:
+    ours = Preprocess(layout="NCHW", scale=1 / 255, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    theirs = Preprocess(scale=1 / 128, mean=(1.0, 0.5, 0.0), std=(0.5,), channels=order)
+    raw = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4)).astype(np.float32)
+    found = change_of(ours, theirs, (3, 4, 4), "its.json")(torch.from_numpy(ours.normalise(raw, 1)))
+    wanted = theirs.normalise(raw if order == "RGB" else raw[:, ::-1].copy(), 1)
+    assert np.allclose(found.numpy(), wanted, atol=1e-4)
+
+
+def test_a_teacher_learned_on_other_numbers_teaches_with_its_preprocessing(
+    engine: Engine, files: dict[str, Path], runner: Runner, tmp_path: Path
+) -> None:
+    network = trained_network()
+    with torch.no_grad():  # it takes a quarter of each number
+        first = network.by_name["conv1"].operator
+        first.weight.mul_(4)
+    path, its = onnx_of(network, files, tmp_path / "other"), tmp_path / "its.json"
+    its.write_text('{"scale": 0.25}')
+    state = runner.run(
+        "distill", engine, PRUNED, teacher=str(path), teacher_preprocess=str(its), alpha=1.0, compare=False, **SETTINGS
+    )
+    same = runner.run("distill", engine, PRUNED, alpha=1.0, compare=False, **SETTINGS)
+    for name, tensor in same.tensors.items():
+        assert np.allclose(state.tensors[name], tensor, atol=1e-4)
+    its.write_text('{"scale": "much"}')
+    with pytest.raises(Refused, match=r"its\.json"):
+        runner.run("distill", engine, PRUNED, teacher=str(path), teacher_preprocess=str(its), **SETTINGS)
 
 
 def test_the_verdict_does_not_claim_what_is_not_shown() -> None:
