@@ -102,8 +102,8 @@ def _ignorant(
         return None
     return (
         f"The teacher gets {100 * its:.0f} % of {len(asked)} training samples right, the original network "
-        f"{100 * original:.0f} %: it may want other preprocessing (give it with teacher_preprocess), or have its "
-        "classes in another order."
+        f"{100 * original:.0f} %: it may want other preprocessing (teacher_preprocess, in the app: Its "
+        "preprocessing), or have its classes in another order."
     )
 
 

@@ -2,10 +2,11 @@
 
 All start from the same float network: the model of `data/`, retrained for `--first` epochs. Each plan then
 trains for `--epochs` more, and so does the float network that it is held against: the same budget, data, seed
-and augmentation. The float network of the first part is also the teacher where the job is `distill`. A tenth of
-the training data is held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a
-compressed plan come from its `model.ecs`, read back and run. The first and the last layer have 8 bits in int4 and
-ternary, as in Esser et al. 2020. One thread; seconds are wall clock.
+and augmentation. The float network of the first part is also the teacher where the job is `distill`, but for
+"larger teacher": there it is the other case's, retrained for `TEACHER_EPOCHS`. A tenth of the training data is
+held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a compressed plan come from
+its `model.ecs`, read back and run. The first and the last layer have 8 bits in int4 and ternary, as in Esser et
+al. 2020. One thread; seconds are wall clock.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from _common import SHARED, Memory, arguments, cases, finish, network_of, say, t
 
 CASES = ("ic_resnet8", "cifar10_resnet20")
 FLOAT = "float"
+BETTER = {"ic_resnet8": "cifar10_resnet20"}
+"""A larger network that knows more."""
+TEACHER_EPOCHS = 3
 AUGMENT = {"flip": True, "shift": 2}
 NORM = {"batch_norm": True}
 TAUGHT = {"alpha": 0.7, "compare": False, **NORM}
@@ -33,7 +37,8 @@ class Trial:
     """A plan, the job that trains it, and what it may lose of top-1 against the float network.
 
     `cuts`: share of channels that leave by layers (a glob) by case; `ratio`: of the float32 weights to the whole
-    file, at least; `ends`: weight bits of the first and the last layer, where they differ.
+    file, at least; `ends`: weight bits of the first and the last layer, where they differ; `teachers`: case whose
+    float network teaches, by case, where it is not the case's own.
     """
 
     steps: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -43,6 +48,7 @@ class Trial:
     ratio: float | None = None
     ends: int | None = None
     cuts: dict[str, dict[str, float]] = field(default_factory=dict)
+    teachers: dict[str, str] = field(default_factory=dict)
 
 
 SEEN = (
@@ -92,6 +98,11 @@ TRIALS = {
         "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
         most=0.01, ratio=12, ends=8, cuts=LEAST,
     ),
+    "structured, int4, Huffman, larger teacher": Trial(
+        (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
+        "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
+        most=0.01, ratio=12, ends=8, cuts=LEAST, teachers=BETTER,
+    ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.01, **FEW}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
@@ -119,21 +130,34 @@ def _tensors(network: Any) -> dict[str, Any]:
     return {f"{n.name}.{name}": t for n in network.nodes for name, t in n.operator.named_parameters()}
 
 
-def first(case: dict[str, Any], args: Any, seed: int) -> Path | None:
+def first(case: dict[str, Any], args: Any, epochs: int, seed: int) -> Path | None:
     """File of the float network's weights after the first part, kept from an earlier run; None for those given."""
     import numpy as np
 
-    if not args.first:
+    if not epochs:
         return None
-    file: Path = args.out / f"{case['name']}-{args.first}-{seed}-{'quick' if args.quick else 'all'}.npz"
+    file: Path = args.out / f"{case['name']}-{epochs}-{seed}-{'quick' if args.quick else 'all'}.npz"
     if not file.exists():
         engine = engine_of(case, 3000 if args.quick else None)
-        plan, _ = trained(engine, plan_of(case["name"], TRIALS[FLOAT], engine), TRIALS[FLOAT], args.first, seed, {})
+        plan, _ = trained(engine, plan_of(case["name"], TRIALS[FLOAT], engine), TRIALS[FLOAT], epochs, seed, {})
         found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
         part = file.with_suffix(".part.npz")
         np.savez(part, **found)
         part.replace(file)
     return file
+
+
+def taught_by(name: str, args: Any, seed: int) -> dict[str, str]:
+    """Settings of a teacher from another case: its float network as a file, and its preprocessing."""
+    from studio.core.plan import Plan
+    from studio.engine.exporting import export_plan
+
+    (case,) = cases(name)
+    engine = engine_of(case, 3000, first(case, args, 1 if args.quick else TEACHER_EPOCHS, seed))
+    export_plan(engine, Plan(), args.out / "teacher", ("onnx-float",), {"name": name}, force=True)
+    preprocess = args.out / "teacher.json"
+    preprocess.write_text(json.dumps(engine.sources["train"].preprocess.to_json()))
+    return {"teacher": str(args.out / "teacher" / "model-float.onnx"), "teacher_preprocess": str(preprocess)}
 
 
 def trained(engine: Any, plan: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
@@ -193,7 +217,9 @@ def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: 
     """Train one plan, write its file and run that."""
     from studio.engine.exporting import export_plan
 
-    engine = engine_of(case, 3000 if args.quick else None, first(case, args, seed))
+    engine = engine_of(case, 3000 if args.quick else None, first(case, args, args.first, seed))
+    if case["name"] in trial.teachers:
+        changes = changes | taught_by(trial.teachers[case["name"]], args, seed)
     start = plan_of(case["name"], trial, engine)
     engine.prepare(start)
     before = engine.measure(start)
