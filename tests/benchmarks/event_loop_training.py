@@ -54,6 +54,7 @@ def main() -> int:
     gaps.start("a job trains, its curves are shown")
     bench.spin(limit=5 if args.quick else 20)
     window.tabs.setCurrentWidget(window.network)
+    bench.spin(limit=0.5)  # a hand needs longer from there to a layer: these are two events, not one
     for place in ("first", "middle", "last"):
         bench.slide(place, f"a job trains, slider on the {place} layer")
     process = window.train.process

@@ -37,8 +37,9 @@ class Trial:
     """A plan, the job that trains it, and what it may lose of top-1 against the float network.
 
     `cuts`: share of channels that leave by layers (a glob) by case; `ratio`: of the float32 weights to the whole
-    file, at least; `ends`: weight bits of the first and the last layer, where they differ; `teachers`: case whose
-    float network teaches, by case, where it is not the case's own.
+    file, at least; `ends`: weight bits of the first and the last layer, where they differ; `widths`: widths of the
+    steps of layers (a glob) by case, where they differ; `teachers`: case whose float network teaches, by case, where
+    it is not the case's own.
     """
 
     steps: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -48,6 +49,7 @@ class Trial:
     ratio: float | None = None
     ends: int | None = None
     cuts: dict[str, dict[str, float]] = field(default_factory=dict)
+    widths: dict[str, dict[str, float]] = field(default_factory=dict)
     teachers: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +75,12 @@ LITTLE = {"ic_resnet8": {"model.conv2d_6": 0.18}, "cifar10_resnet20": {"layer3.?
 """As many, of those that hold most weights, as 12x needs where weights have 3 bits."""
 LEAST = {"ic_resnet8": {"model.conv2d_6": 0.14}, "cifar10_resnet20": {"layer3.?.conv1": 0.05}}
 """As many as 12x needs where weights have 4 bits in wide steps."""
+WIDTHS = {
+    "ic_resnet8": {
+        "model.conv2d_[12]": 1.0, "model.conv2d_[35]": 1.2, "model.conv2d_4": 1.7, "model.conv2d_[67]": 2.5,
+    },
+}  # fmt: skip
+"""Narrow steps where weights are few and used at many places, for the bytes of wider ones where they are many."""
 CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 FREE = {"dampening": 0.0}
 FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
@@ -96,12 +104,12 @@ TRIALS = {
     "structured, int4, Huffman": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
-        most=0.01, ratio=12, ends=8, cuts=LEAST,
+        most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS,
     ),
     "structured, int4, Huffman, larger teacher": Trial(
         (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
-        most=0.01, ratio=12, ends=8, cuts=LEAST, teachers=BETTER,
+        most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS, teachers=BETTER,
     ),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
@@ -189,6 +197,10 @@ def plan_of(case: str, trial: Trial, engine: Any) -> Any:
         for layer in engine.graph.match(layers):
             plan = plan.with_group_step(layer.group, Step("prune_channels", amount=amount, scope="layer"))
     weighted = engine.graph.weighted
+    for layers, width in trial.widths.get(case, {}).items():
+        for layer in engine.graph.match(layers):
+            own = next(settings for technique, settings in trial.steps if technique == "quantize")
+            plan = plan.with_step(layer.name, Step("quantize", **{**own, "step": width}))
     for layer in (weighted[0], weighted[-1]) if trial.ends else ():
         plan = plan.with_step(layer.name, Step("quantize", weight_bits=trial.ends))
     return plan
