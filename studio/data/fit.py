@@ -22,7 +22,7 @@ class ArrayFit:
         where = str(source.path)
         self._x, self._preprocess = source.x, preprocess
         self._arrange = layout.arrange(source.x.shape[1:], shape, source.layout, preprocess.layout, where)
-        self._axis = layout.channel_axis(shape, preprocess.layout, _values(preprocess, where), where)
+        self._axis = layout.channel_axis(shape, preprocess.layout, value_count(preprocess, where), where)
 
     def batch(self, indices: np.ndarray) -> np.ndarray:
         """Rows of the source -> float32 (n, *shape)."""
@@ -37,7 +37,7 @@ class PictureFit:
         """`shape`: the network's input without its batch. Raises DataError where it takes no such pictures."""
         self._shape, self._where = shape, where
         self.preprocess = _resolved(shape, wanted, where)
-        self._axis = layout.channel_axis(shape, self.preprocess.layout, _values(wanted, where), where)
+        self._axis = layout.channel_axis(shape, self.preprocess.layout, value_count(wanted, where), where)
 
     def picture(self, source: Source, i: int) -> np.ndarray:
         """One sample as (H, W, C) uint8 at the network's size."""
@@ -91,7 +91,7 @@ def _resolved(shape: tuple[int, ...], wanted: Preprocess, where: str) -> Preproc
     return replace(wanted, layout=found, resize=wanted.resize or size, channels=channels)
 
 
-def _values(preprocess: Preprocess, where: str) -> int:
+def value_count(preprocess: Preprocess, where: str) -> int:
     """Return how many values mean and std have: 1, or one for each channel."""
     lengths = {len(preprocess.mean), len(preprocess.std)} - {1}
     if len(lengths) > 1:

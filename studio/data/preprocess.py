@@ -75,9 +75,9 @@ class Preprocess:
         if self.scale != 1.0:
             x *= np.float32(self.scale)
         if set(self.mean) != {0.0}:
-            x -= _along(self.mean, x.ndim, axis)
+            x -= along(self.mean, x.ndim, axis)
         if set(self.std) != {1.0}:
-            x /= _along(self.std, x.ndim, axis)
+            x /= along(self.std, x.ndim, axis)
         return x
 
 
@@ -97,7 +97,8 @@ def load(path: Path) -> Mapping[str, Any]:
     return found
 
 
-def _along(values: tuple[float, ...], rank: int, axis: int | None) -> np.ndarray:
+def along(values: tuple[float, ...], rank: int, axis: int | None) -> np.ndarray:
+    """Values of channels, float32, in a shape that fits arrays of so many axes; one value fits any."""
     array = np.array(values, dtype=np.float32)
     if len(values) == 1 or axis is None:
         return array

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from studio.jobs._restore import by_channel
 from studio.jobs._trainable import Trainable
 
 NEAR = 1e-12
@@ -55,7 +56,7 @@ def _to_size_one(model: Trainable, name: str) -> Callable[[Tensor], Tensor]:
         spread = rows.std(1)
         factor = torch.where(spread > NEAR, 1 / spread.clamp_min(NEAR), torch.ones_like(spread))
         shift = torch.zeros_like(factor) if bias is None else -factor * rows.mean(1)
-        weight.mul_(factor.reshape(-1, *[1] * (weight.dim() - 1)))
+        weight.mul_(by_channel(factor, weight.dim()))
         if bias is not None:
             bias.copy_(shift)
         shape = [-1 if d == axis else 1 for d in range(y.dim())]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from studio.core.graph import WEIGHTED
 from studio.jobs._forms import Form
 from studio.jobs._optimizers import Group
 from studio.jobs._restore import by_channel, can_scale, moments, scale_channels
@@ -22,7 +23,8 @@ LEAST = 1e-3
 """Least gain, relative to the first one: scales of integers stay positive."""
 SMALLEST = 0.1
 """Least spread that a channel is taken to have, relative to the layer's: dead channels do not explode."""
-WEIGHTED = frozenset({"conv", "conv_transpose", "linear", "matmul"})
+FOLLOWING = (*WEIGHTED, "matmul")
+"""Kinds behind which a norm is worth it."""
 
 
 class Norms:
@@ -94,7 +96,7 @@ class Norms:
         model, found = self._model, []
         followed: set[str] = set()
         for node in reversed(model.network.nodes):
-            weighted = node.kind in WEIGHTED
+            weighted = node.kind in FOLLOWING
             if weighted and node.name in followed and f"{node.name}.bias" in model.tensors:
                 if can_scale(model, self._forms.get(node.name), node.name):
                     found.append(node.name)

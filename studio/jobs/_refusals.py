@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,9 +15,10 @@ from studio.core.technique import Stage
 from studio.engine.engine import Engine
 from studio.jobs import _augment
 from studio.jobs._goal import ends_of, forward_of
-from studio.jobs._samples import SOME, split
+from studio.jobs._samples import split
 from studio.jobs._settings import TrainingSettings
 from studio.jobs._teacher_input import inputs_for
+from studio.jobs._trainable import Change
 from studio.network.network import Network
 
 LEAST = 0.7
@@ -88,14 +88,12 @@ def teacher(engine: Engine, plan: Plan, settings: Any) -> str | None:
     return _ignorant(engine, settings, found, inputs) if settings.teacher or settings.teacher_preprocess else None
 
 
-def _ignorant(
-    engine: Engine, settings: TrainingSettings, teacher: Network, inputs: Callable[[Tensor], Tensor]
-) -> str | None:
+def _ignorant(engine: Engine, settings: TrainingSettings, teacher: Network, inputs: Change) -> str | None:
     """Reason where a teacher is wrong about samples that the original network is right about."""
     samples = split(engine, settings)
     if samples.labels is None:
         return None
-    asked = samples.held[:SOME]
+    asked = samples.held[: samples.few]
     x, labels = torch.from_numpy(samples.dataset.batch(asked)), samples.labels[asked]
     original, its = _right(engine.network, x, labels), _right(teacher, inputs(x), labels)
     if its >= LEAST * original:

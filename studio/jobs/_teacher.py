@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from studio import formats
 from studio.core.errors import Refused
 from studio.engine.engine import Engine
 from studio.jobs._goal import Ends, Values, ends_of, relative_error, rows
-from studio.jobs._trainable import multiplying
+from studio.jobs._trainable import Change, multiplying
 from studio.lowering.build import tensor_shapes
 from studio.network.fold import fold
 from studio.network.network import Network
@@ -94,7 +94,7 @@ class Guide:
 
     def __init__(
         self, teacher: Network, student: Network, classifier: bool, weights: Mapping[str, float], half: bool = False,
-        inputs: Callable[[Tensor], Tensor] = lambda x: x,
+        inputs: Change = lambda x: x,
     ) -> None:  # fmt: skip
         """`weights`: of hints, attention and relations; `half`: the teacher multiplies in bfloat16.
 

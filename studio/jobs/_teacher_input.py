@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from studio.core.errors import DataError, Refused
+from studio.data.fit import value_count
 from studio.data.layout import channel_axis
-from studio.data.preprocess import Preprocess, load
+from studio.data.preprocess import Preprocess, along, load
 from studio.engine.engine import Engine
 from studio.jobs._samples import training_data
 from studio.jobs._trainable import Change
@@ -35,9 +36,11 @@ def change_of(ours: Preprocess, theirs: Preprocess, shape: Sequence[int], where:
     fit the shape, Refused where pictures have other channels.
     """
     turned = _turned(ours, theirs, where)
-    channels = 3 if turned else max(len(values) for one in (ours, theirs) for values in (one.mean, one.std))
-    axis = channel_axis(shape, ours.layout, channels, where)
-    factor, shift = (_along(values, len(shape) + 1, axis) for values in _line(ours, theirs, turned, where))
+    counts = [3 if turned else 1, *(value_count(one, where) for one in (ours, theirs))]
+    axes = [channel_axis(shape, ours.layout, n, where) for n in counts]
+    axis = next((a for a in axes if a is not None), None)
+    line = _line(ours, theirs, turned, where)
+    factor, shift = (torch.from_numpy(along(tuple(values.tolist()), len(shape) + 1, axis)) for values in line)
 
     def change(x: Tensor) -> Tensor:
         x = x.flip(axis) if turned and axis is not None else x
@@ -64,9 +67,3 @@ def _turned(ours: Preprocess, theirs: Preprocess, where: str) -> bool:
         what = f"the teacher wants {its} pictures, and the network takes {mine}."
         raise Refused(what, where=where, remedy="Choose a teacher for pictures of the same channels.")
     return {mine, its} == {"RGB", "BGR"}
-
-
-def _along(values: np.ndarray, rank: int, axis: int | None) -> Tensor:
-    """Values of channels in a shape that multiplies a batch."""
-    made = torch.from_numpy(values.astype(np.float32))
-    return made if axis is None else made.reshape([-1 if i == axis else 1 for i in range(rank)])

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from studio.jobs._restore import by_channel
 from studio.jobs._trainable import Trainable
 from studio.network.network import Node
 
@@ -64,7 +65,7 @@ def _of_weight(weight: Tensor, kind: str) -> Tensor:
     if kind == "conv_transpose":
         return _root(weight) * math.sqrt(max(1.0, weight[:, 0].numel() / 2))
     each = weight.flatten(1).square().mean(1).sqrt() * math.sqrt(max(1.0, weight[0].numel() / 2))
-    return _floored(each).reshape(-1, *[1] * (weight.dim() - 1))
+    return by_channel(_floored(each), weight.dim())
 
 
 def _floored(each: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from studio.core.graph import Graph, Layer, Shape
-from studio.network.groups import WEIGHTED, ChannelGroup, depthwise, groups_of
+from studio.core.graph import WEIGHTED, Graph, Layer, Shape
+from studio.network.groups import ChannelGroup, depthwise, groups_of
 from studio.network.network import Network, Node
 from studio.network.partners import partners
 from studio.network.shapes import tensor_shapes

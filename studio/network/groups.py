@@ -12,8 +12,6 @@ from studio.network.channel_ids import components
 from studio.network.channels import Channels, channels_of
 from studio.network.network import Network, Node
 
-WEIGHTED = ("conv", "conv_transpose", "linear")
-
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:

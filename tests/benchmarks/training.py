@@ -29,6 +29,7 @@ BETTER = {"ic_resnet8": "cifar10_resnet20"}
 TEACHER_EPOCHS = 3
 AUGMENT = {"flip": True, "shift": 2}
 NORM = {"batch_norm": True}
+"""The default, said: a row of an earlier run is known by what its trial says."""
 TAUGHT = {"alpha": 0.7, "compare": False, **NORM}
 
 
@@ -86,10 +87,16 @@ CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True, 
 FREE = {"dampening": 0.0}
 FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
+HALVED = Trial((), "distill", CUT, most=0.005, cuts=HALF)
+CHAIN = Trial(
+    (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
+    "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
+    most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS,
+)  # fmt: skip
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003, "bfloat16": True, **NORM}),
-    "half the MACs": Trial((), "distill", CUT, most=0.005, cuts=HALF),
-    "half the MACs, larger teacher": Trial((), "distill", CUT, most=0.005, cuts=HALF, teachers=BETTER),
+    "half the MACs": HALVED,
+    "half the MACs, larger teacher": replace(HALVED, teachers=BETTER),
     "three quarters of the MACs": Trial((), "distill", CUT, most=0.005, cuts=QUARTER),
     "half the MACs, all groups": Trial(
         (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
@@ -103,16 +110,8 @@ TRIALS = {
         (("quantize", {"weight_bits": 2, **LEARNED}),),
         "distill", {"learning_rate": 0.005, **FEW}, most=0.025, ends=8,
     ),
-    "structured, int4, Huffman": Trial(
-        (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
-        most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS,
-    ),
-    "structured, int4, Huffman, larger teacher": Trial(
-        (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
-        "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
-        most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS, teachers=BETTER,
-    ),
+    "structured, int4, Huffman": CHAIN,
+    "structured, int4, Huffman, larger teacher": replace(CHAIN, teachers=BETTER),
     "structured, 3 bits, Huffman": Trial(
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.01, **FEW}, most=0.01, ratio=12, ends=8, cuts=LITTLE,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from studio.core.errors import Refused
+from studio.core.errors import DataError, Refused
 from studio.core.plan import Plan, Step
 from studio.data.preprocess import Preprocess
 from studio.engine.engine import Engine
@@ -145,6 +145,13 @@ def test_samples_are_changed_to_what_the_teacher_takes(order: str) -> None:
     found = change_of(ours, theirs, (3, 4, 4), "its.json")(torch.from_numpy(ours.normalise(raw, 1)))
     wanted = theirs.normalise(raw if order == "RGB" else raw[:, ::-1].copy(), 1)
     assert np.allclose(found.numpy(), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("its", [{"mean": [0.5, 0.5]}, {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0]}])
+def test_preprocessing_that_fits_no_channels_is_refused(its: dict[str, list[float]]) -> None:
+    ours = Preprocess(layout="NCHW", mean=(0.4, 0.5, 0.6))
+    with pytest.raises(DataError, match=r"its\.json"):
+        change_of(ours, Preprocess.from_json(its), (3, 4, 4), "its.json")
 
 
 def test_a_teacher_learned_on_other_numbers_teaches_with_its_preprocessing(
