@@ -66,8 +66,11 @@ SEEN = (
 LEARNED = {"rounding": "learned"}
 HALF = {
     "ic_resnet8": {"model.conv2d_1": 0.9375, "model.conv2d_3": 0.5625},
-    "cifar10_resnet20": {"layer1.?.conv1": 0.75, "layer2.?.conv1": 0.4375, "layer3.?.conv1": 0.32},
-}
+    "cifar10_resnet20": {
+        "layer1.0.conv1": 0.75, "layer1.[12].conv1": 0.9375, "layer2.0.conv1": 0.25, "layer2.[12].conv1": 0.5,
+        "layer3.?.conv1": 0.2,
+    },
+}  # fmt: skip
 """Channels inside the blocks, most of them where pictures are large and weights few; what blocks add to stays whole."""
 QUARTER = {
     "ic_resnet8": {"model.conv2d_1": 0.5, "model.conv2d_3": 0.23},

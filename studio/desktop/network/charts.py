@@ -7,13 +7,15 @@ from functools import cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFontMetricsF, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import canvas, theme
 from studio.desktop.theme import fonts
 
 LEFT, BOTTOM, TOP = 50, 22, 8
+SHARES = (0.0, 0.5, 1.0)
+"""Where labels stand along an axis."""
 GRIP = 12
 """Room left of the axis for the grip of the threshold."""
 SHADES = 64
@@ -121,7 +123,7 @@ class WeightChart(QWidget):
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, top: float) -> None:
         p.setFont(fonts.small())
-        for share in (0.0, 0.5, 1.0):
+        for share in SHARES:
             y = box.bottom() - share * box.height()
             p.setPen(QPen(QColor(t.line), 1))
             p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
@@ -186,9 +188,14 @@ class ImportanceChart(canvas.Draggable):
         """Channels below the threshold."""
         return int((self._scores < self._threshold).sum()) if self._threshold is not None else 0
 
+    def _labels(self) -> list[str]:
+        """Scores at the bottom, the middle and the top of the axis."""
+        return [f"{share * self._top():.2g}" for share in SHARES]
+
     def _box(self) -> QRectF:
-        whole = canvas.area(self)
-        return QRectF(LEFT, TOP, whole.width() - LEFT - 8, whole.height() - TOP - 8)
+        whole, metrics = canvas.area(self), QFontMetricsF(fonts.small())
+        left = max(LEFT, GRIP + 2 + max(metrics.horizontalAdvance(label) for label in self._labels()))
+        return QRectF(left, TOP, whole.width() - left - 8, whole.height() - TOP - 8)
 
     def _top(self) -> float:
         return float(self._scores.max()) if len(self._scores) and self._scores.max() > 0 else 1.0
@@ -205,10 +212,9 @@ class ImportanceChart(canvas.Draggable):
             return
         top, step = self._top(), box.width() / len(self._scores)
         p.setPen(QColor(t.text2))
-        for share in (0.0, 0.5, 1.0):
-            y = box.bottom() - share * box.height()
-            p.drawText(QRectF(0, y - 8, LEFT - GRIP, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter,
-                       f"{share * top:.2g}")  # fmt: skip
+        for share, label in zip(SHARES, self._labels(), strict=True):
+            at = QRectF(0, box.bottom() - share * box.height() - 8, box.left() - GRIP, 16)
+            p.drawText(at, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, label)
         for i, (score, gone) in enumerate(zip(self._scores, self._gone(), strict=True)):
             h = max(0.0, float(score) / top) * box.height()
             bar = QRectF(box.left() + i * step, box.bottom() - h, max(1.0, step - (0.6 if step > 3 else 0)), h)
