@@ -75,8 +75,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             _check_calibration(args, start, session)
             _say_doubt(session, progress)
-            plan, dropped = _plan(args, start, session)
-            session.set_plan(plan, "command line")
+            dropped = _apply(args, start, session)
             session.cancel()
             cuts = _furthest.cut(session, furthest, progress)
             _jobs.train(session, args, progress)
@@ -118,6 +117,20 @@ def preset(name: str) -> Plan:
         known = ", ".join(sorted(f.stem for f in folder.glob("*.json")))
         raise PlanError(f"there is no preset '{name}'.", remedy=f"Known: {known}.")
     return Plan.load(folder / f"{name}.json")
+
+
+def _apply(args: argparse.Namespace, start: Plan, session: Session) -> list[dict[str, str]]:
+    """Give the session its plan; the steps that were left out."""
+    from studio.core.errors import Refused
+
+    try:
+        plan, dropped = _plan(args, start, session)
+        session.set_plan(plan, "command line")
+    except Refused as error:
+        if not args.skip_refused:
+            error.remedy += " Or add --skip-refused: it goes on without what layers refuse."
+        raise
+    return dropped
 
 
 def _plan(args: argparse.Namespace, plan: Plan, session: Session) -> tuple[Plan, list[dict[str, str]]]:

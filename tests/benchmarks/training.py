@@ -91,6 +91,7 @@ FREE = {"dampening": 0.0}
 FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 HALVED = Trial((), "distill", CUT, most=0.005, cuts=HALF)
+THREE_QUARTERS = replace(HALVED, cuts=QUARTER)
 CHAIN = Trial(
     (("quantize", {"weight_bits": 4, "step": 2.1, **LEARNED}), ("huffman", {})),
     "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
@@ -100,7 +101,8 @@ TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003, "bfloat16": True, **NORM}),
     "half the MACs": HALVED,
     "half the MACs, larger teacher": replace(HALVED, teachers=BETTER),
-    "three quarters of the MACs": Trial((), "distill", CUT, most=0.005, cuts=QUARTER),
+    "three quarters of the MACs": THREE_QUARTERS,
+    "three quarters of the MACs, larger teacher": replace(THREE_QUARTERS, teachers=BETTER),
     "half the MACs, all groups": Trial(
         (("prune_channels", {"amount": 0.5}),), "distill", {"learning_rate": 0.02, **TAUGHT}, most=0.005
     ),

@@ -190,6 +190,7 @@ def test_skip_refused_also_leaves_out_what_the_plan_asks_for(
     code, _, err = call(capsys, *given)
     assert code == 2
     assert "conv1" in err
+    assert "--skip-refused" in err
     code, out, _ = call(capsys, *given, "--skip-refused")
     assert code == 0
     assert [(row["layer"], row["technique"]) for row in json.loads(out)["skipped"]] == [("conv1", "prune_weights")]
