@@ -103,7 +103,7 @@ def _guide(task: Task, student: Student, goal: Goal, samples: Samples) -> Guide:
     weights = {name: getattr(settings, name) for name in ("hints", "attention", "relations")}
     network = load(task.engine, settings.teacher)
     inputs = inputs_for(task.engine, settings.teacher_preprocess)
-    guide = Guide(network, student.variant.network, goal.ends.logits is not None, weights, settings.bfloat16, inputs)
+    guide = Guide(network, student.variant.network, goal.classifier, weights, settings.bfloat16, inputs)
     with torch.no_grad():
         guide.fit_adapters(student.model(samples.some, guide.keep), guide.ask(samples.some))
     return guide
@@ -111,14 +111,15 @@ def _guide(task: Task, student: Student, goal: Goal, samples: Samples) -> Guide:
 
 def _taught_loss(task: Task, student: Student, goal: Goal, guide: Guide) -> Any:
     """`alpha T^2 KL + (1 - alpha) CE`, and what inner tensors add; without labels the teacher alone."""
-    settings = task.settings
-    keep = (*goal.ends.keep, *guide.keep)
+    settings, ends = task.settings, goal.ends(student.model.network)
+    keep = (*ends.keep, *guide.keep)
 
     def loss(x: Tensor, labels: Tensor | None) -> Tensor:
         values, theirs = student.model(x, keep), guide.ask(x)
-        response = goal.response(values, guide.ends.of(theirs), settings.temperature)
+        mine = ends.of(values)
+        response = goal.response(mine, guide.ends.of(theirs), settings.temperature)
         if labels is not None:
-            response = settings.alpha * response + (1 - settings.alpha) * goal.loss(values, x, labels)
+            response = settings.alpha * response + (1 - settings.alpha) * goal.loss(mine, x, labels)
         return response + guide.inner_loss(values, theirs)
 
     return loss

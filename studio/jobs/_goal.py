@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,15 @@ from studio.network.network import Network
 Values = Mapping[str, Tensor]
 Forward = Callable[[Tensor, Collection[str]], Values]
 """`forward(x, keep)`: outputs and kept nodes by name."""
+
+
+class Model(Protocol):
+    """A network with a forward pass of its own."""
+
+    network: Network
+
+    def __call__(self, x: Tensor, keep: Collection[str] = ()) -> Values:
+        """Outputs and kept nodes by name for a batch x."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ def ends_of(network: Network, classifier: bool) -> Ends:
 
 
 class Goal:
-    """Loss and metric for networks with the outputs of `network`.
+    """Loss and metric for networks with as many outputs as `network`, of the same shapes; names may differ.
 
     With labels: cross-entropy and top-1. Without: the outputs of `network`, which is then the teacher;
     for a classifier Kullback-Leibler divergence and agreement, for anything else squared error and cosine.
@@ -51,49 +61,53 @@ class Goal:
     def __init__(self, network: Network, shapes: Sequence[tuple[int, ...]], samples: Samples, smoothing: float) -> None:
         labels = None if samples.labels is None else samples.labels.numpy()
         self.metric: Metric = choose(labels, shapes, network.input_shape)
-        self.ends = ends_of(network, self.metric != "cosine")
+        self.classifier = self.metric != "cosine"
         self._network, self._samples, self._smoothing = network, samples, smoothing
-        self._reference: list[Values] | None = None
+        self._ends = self.ends(network)
+        self._reference: list[list[Tensor]] | None = None
 
-    def loss(self, values: Values, x: Tensor, labels: Tensor | None) -> Tensor:
-        """Mean over the batch of what is to become small."""
-        if labels is not None and self.ends.logits is not None:
-            return functional.cross_entropy(self.ends.of(values)[0], labels, label_smoothing=self._smoothing)
-        return self.response(values, self.ends.of(self._teach(x)), 1.0)
+    def ends(self, network: Network) -> Ends:
+        """Ends of a network that is trained towards this goal."""
+        return ends_of(network, self.classifier)
 
-    def response(self, values: Values, teacher: Sequence[Tensor], temperature: float) -> Tensor:
+    def loss(self, mine: Sequence[Tensor], x: Tensor, labels: Tensor | None) -> Tensor:
+        """Mean over the batch of what is to become small; `mine`: what the ends give for x."""
+        if labels is not None and self.classifier:
+            return functional.cross_entropy(mine[0], labels, label_smoothing=self._smoothing)
+        return self.response(mine, self._teach(x), 1.0)
+
+    def response(self, mine: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float) -> Tensor:
         """Distance to a teacher's ends: `T^2 KL` at temperature T (Hinton 2015), or relative squared error."""
-        mine = self.ends.of(values)
-        if self.ends.logits is not None:
+        if self.classifier:
             return divergence(mine[0], teacher[0], temperature)
         return torch.stack([relative_error(a, b) for a, b in zip(mine, teacher, strict=True)]).mean()
 
-    def measure(self, forward: Forward) -> float:
+    def measure(self, model: Model) -> float:
         """Metric on the validation samples, 0..1."""
-        return float(self.scores(forward).mean())
+        return float(self.scores(model).mean())
 
-    def scores(self, forward: Forward) -> np.ndarray:
+    def scores(self, model: Model) -> np.ndarray:
         """Metric of each validation sample, float64 (samples,): 0 or 1, or a cosine."""
-        found = []
+        ends, found = self.ends(model.network), []
         for i, (x, labels) in enumerate(self._samples.validation):
             with torch.no_grad():
-                values = forward(x, self.ends.keep)
-                found.append(self._score(self.ends.of(values), labels, i).double())
+                mine = ends.of(model(x, ends.keep))
+                found.append(self._score(mine, labels, i).double())
         return torch.cat(found).numpy()
 
-    def _score(self, ends: Sequence[Tensor], labels: Tensor | None, batch: int) -> Tensor:
+    def _score(self, mine: Sequence[Tensor], labels: Tensor | None, batch: int) -> Tensor:
         if labels is not None and self.metric == "top1":
-            return ends[0].argmax(1) == labels
-        theirs = self.ends.of(self._taught()[batch])
-        if self.metric != "cosine":
-            return ends[0].argmax(1) == theirs[0].argmax(1)
-        pairs = zip(ends, theirs, strict=True)
+            return mine[0].argmax(1) == labels
+        theirs = self._taught()[batch]
+        if self.classifier:
+            return mine[0].argmax(1) == theirs[0].argmax(1)
+        pairs = zip(mine, theirs, strict=True)
         return torch.stack([functional.cosine_similarity(rows(a), rows(b)) for a, b in pairs]).mean(0)
 
-    def _teach(self, x: Tensor) -> Values:
-        return forward_of(self._network)(x, self.ends.keep)
+    def _teach(self, x: Tensor) -> list[Tensor]:
+        return self._ends.of(forward_of(self._network)(x, self._ends.keep))
 
-    def _taught(self) -> list[Values]:
+    def _taught(self) -> list[list[Tensor]]:
         if self._reference is None:
             self._reference = [self._teach(x) for x, _ in self._samples.validation]
         return self._reference

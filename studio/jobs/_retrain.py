@@ -110,9 +110,10 @@ def warning(curve: Sequence[Mapping[str, float]]) -> dict[str, str]:
 
 def loss_of(student: Student, goal: Goal) -> Any:
     """`loss(x, labels)` of a student by its goal alone."""
+    ends = goal.ends(student.model.network)
 
     def loss(x: Tensor, labels: Tensor | None) -> Tensor:
-        return goal.loss(student.model(x, goal.ends.keep), x, labels)
+        return goal.loss(ends.of(student.model(x, ends.keep)), x, labels)
 
     return loss
 

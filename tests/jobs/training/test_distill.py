@@ -181,3 +181,14 @@ def test_the_verdict_does_not_claim_what_is_not_shown() -> None:
     assert "+15.00 points" in verdict(worse, better)["verdict"]
     assert "harms" in verdict(better, worse)["verdict"]
     assert "not shown" in verdict(better, better)["verdict"]
+
+
+@pytest.mark.parametrize("job", ["retrain", "distill", "quantization_aware"])
+def test_a_factored_output_layer_trains(engine: Engine, runner: Runner, job: str) -> None:
+    plan = Plan().with_step("fc", Step("low_rank", keep=0.5)).with_default(Step("quantize"))
+    assert "fc" not in engine.variant(plan).network.by_name
+    inner = EVERYTHING if job == "distill" else {}
+    state = runner.run(job, engine, plan, epochs=1, batch_size=36, **inner)
+    trained = replace(plan, state=engine.add_state(state))
+    assert engine.unused(trained) == ()
+    assert engine.measure(trained).value > engine.measure(plan).value - 0.05
