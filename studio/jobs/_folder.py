@@ -4,6 +4,7 @@ job.json       the recipe                            start.state   state that th
 N.checkpoint   where job N of the recipe stands      N.state       what it made
 progress.jsonl one line a report                     control       what the user wants: go, pause, cancel, suspend
 result.json    how it ended                          lock, log     of the worker
+reserve        bytes that a full disk leaves for how it ended
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from studio.jobs._recipe import Recipe
 
 Wish = Literal["go", "pause", "cancel", "suspend"]
 Ending = Literal["done", "cancelled", "failed"]
+RESERVE = bytes(8192)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class JobFolder:
         if start is not None:
             start.save(self.path / "start.state")
         self.wish("go")
+        paths.write_bytes(self.path / "reserve", RESERVE)
         paths.write_text(self.path / "job.json", json.dumps({"id": recipe.id, **recipe.to_json()}, indent=1))
 
     def clear(self) -> None:
@@ -178,7 +181,8 @@ class JobFolder:
         return list(_reports(whole)), offset + len(whole)
 
     def finish(self, outcome: Outcome) -> None:
-        """Say how it ended."""
+        """Say how it ended, on a full disk too."""
+        (self.path / "reserve").unlink(missing_ok=True)
         paths.write_text(self.path / "result.json", json.dumps(asdict(outcome)))
 
     def outcome(self) -> Outcome | None:

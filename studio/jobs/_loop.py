@@ -229,7 +229,12 @@ class _Run:
             raise self._diverged()
 
     def _diverged(self) -> StudioError:
-        what = f"the loss is no number any more at step {self.at.step + 1}; the last good checkpoint is kept."
+        found = self.keeper.now(self.place.stage)
+        good = "no checkpoint was due by then"
+        if found is not None:
+            good = f"the last good checkpoint is of step {found['progress']['step']:,}"
+        step = min(self.at.step + 1, self.steps)
+        what = f"the loss is no number any more at step {step:,} of {self.steps:,}; {good}."
         rate = self.settings.learning_rate
         remedy = f"Lower learning_rate (now {rate:g}), to {rate / 10:g} say."
         if not self.settings.clip:

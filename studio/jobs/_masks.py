@@ -59,7 +59,8 @@ class Masks:
 
     def tighten(self, model: Trainable, share: float) -> None:
         """Masks of `share` of every layer's amount, chosen anew on the trained weights; training's own stay."""
-        used = {name: model.tensors[f"{name}.weight"].detach() * mask for name, mask in self.tensors.items()}
+        latent = {name: model.tensors[f"{name}.weight"].detach() for name in self.tensors}
+        used = {name: value if name in self._open else value * self.tensors[name] for name, value in latent.items()}
         arrays = {name: value.numpy() for name, value in used.items()}
         for name, work in self._open.items():
             found = _encode(work, weakened(work.steps[-1], share), arrays)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,11 +33,9 @@ def run(task: Task) -> State:
     refuse(task)
     samples = split(task.engine, task.settings)
     goal, keeper = goal_of(task.engine, samples), Keeper(task)
-    if task.settings.rounds > 1 and not _decided(task):
-        return _in_rounds(task, goal, samples, keeper)
-    student = Student(task.engine, task.plan, quantized=False, half=task.settings.bfloat16)
-    curve = train(task, _lesson(task, student, goal, samples), samples, keeper)
-    return student.state(about(task, goal, {"curve": curve}))
+    gradual = task.settings.rounds > 1 and not _decided(task)
+    student, curve = (_in_rounds if gradual else _at_once)(task, goal, samples, keeper)
+    return student.state(about(task, goal, {"curve": curve}, lambda: _untrained(task, goal, samples)))
 
 
 def _decided(task: Task) -> bool:
@@ -46,7 +44,15 @@ def _decided(task: Task) -> bool:
     return state is not None and fits(state, task.engine.resolve(task.plan))
 
 
-def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> State:
+Curve = list[dict[str, float]]
+
+
+def _at_once(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> tuple[Student, Curve]:
+    student = Student(task.engine, task.plan, quantized=False, half=task.settings.bfloat16)
+    return student, train(task, _lesson(task, student, goal, samples), samples, keeper)
+
+
+def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> tuple[Student, Curve]:
     rounds, curve, first = Rounds(task), [], 0
     whole = task.settings.epochs * samples.batches
     for i in range(task.settings.rounds):
@@ -62,7 +68,14 @@ def _in_rounds(task: Task, goal: Goal, samples: Samples, keeper: Keeper) -> Stat
         curve += [{**entry, "step": entry["step"] + first} for entry in done["curve"]]
         first += rounds.epochs(i) * samples.batches
         rounds.trained(student.state({}))
-    return student.state(about(task, goal, {"curve": curve}))
+    return student, curve
+
+
+def _untrained(task: Task, goal: Goal, samples: Samples) -> float:
+    """Validation of the plan before training, with all that it takes away gone at once."""
+    student = Student(task.engine, task.plan, quantized=False)
+    student.begin(samples, restored=task.settings.restore)
+    return student.measure(goal)
 
 
 def refuse(task: Task) -> None:
@@ -92,20 +105,31 @@ def goal_of(engine: Engine, samples: Samples) -> Goal:
     return Goal(engine.network, shapes, samples, samples.settings.label_smoothing)
 
 
-def about(task: Task, goal: Goal, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What a state says of its making."""
+def about(
+    task: Task, goal: Goal, figures: Mapping[str, Any], untrained: Callable[[], float] | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """What a state says of its making; `untrained()`: validation of the plan before training.
+
+    A curve may begin with less taken away than the plan says.
+    """
     settings = task.settings.model_dump()
     return {"job": job_name(task), "settings": settings, "metric": goal.metric, "threads": torch.get_num_threads(),
-            **warning(figures["curve"]), **figures}  # fmt: skip
+            **_warning(task, figures["curve"], untrained), **figures}  # fmt: skip
 
 
-def warning(curve: Sequence[Mapping[str, float]]) -> dict[str, str]:
+def _warning(
+    task: Task, curve: Sequence[Mapping[str, float]], untrained: Callable[[], float] | None
+) -> dict[str, str]:  # fmt: skip
     """Sentence where training has done harm, as "warning": validation far below what it was before."""
     before, after = curve[0]["validation"], curve[-1]["validation"]
+    if before - after > HARM and untrained is not None:
+        before = untrained()
     if before - after <= HARM:
         return {}
-    text = f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. Lower the learning rate."
-    return {"warning": text}
+    settings: Any = task.settings
+    gradual = getattr(settings, "schedule", "") == "cubic" or getattr(settings, "rounds", 1) > 1
+    remedy = "Raise epochs: what is taken away bit by bit needs time." if gradual else "Lower the learning rate."
+    return {"warning": f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. {remedy}"}
 
 
 def loss_of(student: Student, goal: Goal) -> Any:

@@ -86,6 +86,17 @@ def test_training_that_does_harm_says_so(engine: Engine) -> None:
     assert "warning" not in Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54).about
 
 
+def test_masks_that_tighten_are_held_against_all_of_the_plan(engine: Engine) -> None:
+    plan = Plan().with_default(Step("prune_weights", amount=0.9))
+    gradual = {"epochs": 2, "batch_size": 54, "schedule": "cubic", "start": 0.0}
+    better = Runner().run("retrain", engine, plan, **gradual, learning_rate=0.05).about
+    worse = Runner().run("retrain", engine, plan, **gradual, learning_rate=0.01).about
+    for about in (better, worse):  # nothing is pruned at the first point
+        assert about["curve"][0]["validation"] - about["curve"][-1]["validation"] > 0.02
+    assert "warning" not in better
+    assert "Raise epochs" in worse["warning"]
+
+
 def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(
     network: Network, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -96,6 +107,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_checkpoint(
     with pytest.raises(StudioError, match="learning_rate") as caught:
         Runner().run("retrain", engine, Plan(), memory, epochs=40, batch_size=60, learning_rate=1.0, clip=0.0)
     assert "Lower" in caught.value.remedy
+    assert f"the last good checkpoint is of step {memory.saved}" in caught.value.what
     kept = memory.content or {}
     tensors = [value for value in kept.values() if isinstance(value, torch.Tensor)]
     assert all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from studio.core.encoding import Grid, Sparse
 from studio.core.plan import Plan, Step
 from studio.engine.engine import Engine
-from studio.jobs._masks import cubic, weakened
+from studio.jobs._masks import Tightening, cubic, weakened
+from studio.jobs._student import Student
 from studio.network.network import Network
 from tests.jobs.training.conftest import Runner, engine_of
 
@@ -78,6 +80,19 @@ def test_early_stopping_returns_the_best_epoch(engine: Engine, runner: Runner) -
     curve = [entry["validation"] for entry in state.about["curve"]]
     assert len(curve) < 30
     assert len(curve) - 2 - int(np.argmax(curve[1:])) == 2  # the first one is before training
+
+
+def test_masks_begin_with_a_part_and_tighten_to_all_of_the_amount(engine: Engine) -> None:
+    student = Student(engine, MOST, quantized=False)
+    tightening, pruned = Tightening(student.masks, student.model, start=0.3, ramp=0.5), []
+    for step in range(40):
+        tightening.before(step, 40)
+        pruned.append({name: 1 - float(mask.mean()) for name, mask in student.masks.tensors.items()})
+    assert pruned[0]["conv2"] == pytest.approx(0.3 * 0.7, abs=0.01)
+    assert pruned[10]["conv2"] == pytest.approx(cubic(0.5, 0.3) * 0.7, abs=0.01)
+    assert pruned[20] == pruned[-1]
+    assert pruned[-1]["conv2"] == pytest.approx(0.7, abs=0.01)
+    assert all(a["conv2"] <= b["conv2"] for a, b in itertools.pairwise(pruned))
 
 
 def test_the_cubic_schedule() -> None:
