@@ -31,31 +31,35 @@ class TrainingSettings(Settings):
         0.0, "Share of each weight that is lost at a step of rate 1.", title="Weight decay", low=0, high=1
     )
     label_smoothing: float = setting(
-        0.0, "Share of certainty that is spread over all classes.", title="Label smoothing", low=0, high=0.9
-    )
+        0.0, "Share of certainty that is spread over all classes.",
+        title="Label smoothing", low=0, high=0.9, step=0.01,
+    )  # fmt: skip
     clip: float = setting(
         1.0, "Largest norm of the gradients; longer ones are shortened, 0 leaves them as they are.",
         title="Gradient limit", low=0, high=1000,
     )  # fmt: skip
     validation: float = setting(
         0.1, "Share of the training samples that is kept aside to watch the training, drawn by class.",
-        title="Validation share", low=0.01, high=0.5,
+        title="Validation share", low=0.01, high=0.5, step=0.01,
     )  # fmt: skip
     patience: int = setting(
         0, "Epochs without a better validation after which training ends with the best; 0 trains to the end.",
-        title="Patience", low=0, high=1000, step=1,
+        title="Patience", low=0, high=1000, step=1, unit="epochs",
     )  # fmt: skip
     flip: bool = setting(False, "Mirror half of the pictures left to right.", title="Flip")
     shift: int = setting(
         0, "Move pictures by up to so many pixels each way.", title="Shift", low=0, high=64, step=1, unit="px"
     )
-    crop: float = setting(0.0, "Zoom into up to this share of height and width.", title="Crop", low=0, high=0.9)
+    crop: float = setting(
+        0.0, "Zoom into up to this share of height and width.", title="Crop", low=0, high=0.9, step=0.01
+    )
     cutout: int = setting(
         0, "Edge of a square that is blanked in each picture.", title="Cutout", low=0, high=256, step=1, unit="px"
     )
     time_shift: int = setting(
-        0, "Move audio features by up to so many steps in time.", title="Time shift", low=0, high=10000, step=1
-    )
+        0, "Move audio features by up to so many steps in time.",
+        title="Time shift", low=0, high=10000, step=1, unit="steps",
+    )  # fmt: skip
     noise: float = setting(
         0.0, "Gaussian noise added to each sample, in standard deviations of the sample.", title="Noise", low=0, high=2
     )
@@ -76,7 +80,7 @@ class TrainingSettings(Settings):
 
 FREEZE: float = setting(
     0.8, "Share of the training after which scales stay, and are exactly those that will be exported.",
-    title="Scales freeze at", low=0.1, high=1,
+    title="Scales freeze at", low=0.1, high=1, step=0.01,
 )  # fmt: skip
 DAMPENING: float = setting(
     1.0, "Draws weights to their levels, more and more, so that fewer jump between two of them at the end; 0 = "

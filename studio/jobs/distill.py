@@ -45,8 +45,9 @@ class DistillSettings(TrainingSettings):
         title="Multiple of",
     )  # fmt: skip
     alpha: float = setting(
-        0.7, "Weight of the teacher's class probabilities beside the labels'.", title="Response", low=0, high=1
-    )
+        0.7, "Weight of the teacher's class probabilities beside the labels'.",
+        title="Response", low=0, high=1, step=0.01,
+    )  # fmt: skip
     temperature: float = setting(
         4.0, "Softens the probabilities, so that they also say which wrong classes are near.",
         title="Temperature", low=1, high=20,

@@ -22,15 +22,15 @@ class RetrainSettings(TrainingSettings):
     )
     start: float = setting(
         0.3, "Part of each amount that is pruned at the first step of the cubic schedule.",
-        title="Pruned at the start", low=0, high=1,
+        title="Pruned at the start", low=0, high=1, step=0.01,
     )  # fmt: skip
     ramp: float = setting(
         0.6, "Share of the training after which the cubic schedule has pruned all; the rest recovers.",
-        title="Pruned by", low=0.05, high=0.95,
+        title="Pruned by", low=0.05, high=0.95, step=0.01,
     )  # fmt: skip
     rounds: int = setting(
         1, "Rounds in which channels leave, more at first, with training between; epochs are shared out over them.",
-        title="Channels leave in", low=1, high=50, step=1,
+        title="Channels leave in", low=1, high=50, step=1, unit="rounds",
     )  # fmt: skip
     batch_norm: bool = BATCH_NORM
 

@@ -187,11 +187,19 @@ def test_small_rates_can_be_typed(demo: Any, qtbot: QtBot) -> None:
     made = SettingSlider(next(d for d in declared(RetrainSettings) if d.name == "learning_rate"))
     qtbot.addWidget(made)
     made.set_value(0.01)
-    assert made.box.text() == "0.0100"
+    assert made.box.text() == "0.01"
     told: list[float] = []
     made.changed.connect(lambda value, final: told.append(value))
     made.box.editingFinished.emit()  # left without a change
     assert not told
-    made.box.setValue(0.0023)
-    made.box.editingFinished.emit()
-    assert told == [0.0023]
+    for typed in ("0.0023", "1e-5", "0,01", "0.00001"):
+        made.box.selectAll()
+        qtbot.keyClicks(made.box, f"{typed}\r")
+    assert told == [0.0023, 1e-5, 0.01, 1e-5]
+    made.box.selectAll()
+    qtbot.keyClicks(made.box, "7\r")  # above the range: the value from before stays
+    assert made.box.text() == "1e-05"
+    made.set_value(0.001)
+    assert made.slider.value() == pytest.approx(made.slider.maximum() / 2, abs=1)  # half of the decades
+    made.slider.setValue(made.slider.maximum())
+    assert told[-1] == 1.0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 from PySide6.QtCore import QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QValidator
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -25,6 +27,11 @@ from studio.desktop.network.setting_text import shows_percent
 
 POSITIONS = 200
 """Positions of a slider over a continuous setting without a step."""
+DECADES = 1e3
+"""A slider is logarithmic from this ratio of its ends on."""
+DIGITS = 10
+"""Decimals that a box holds; it shows those that say something."""
+_BEGUN = re.compile(r"[-+]?\d*([.,]\d*)?(e[-+]?\d*)?")
 
 
 class MeasuredSlider(QSlider):
@@ -75,11 +82,35 @@ class WholeBox(QSpinBox):
 
 
 class RealBox(QDoubleSpinBox):
-    """Box of a number, outlined like every other control."""
+    """Box of a number, outlined like every other control; `0.01`, `0,01` and `1e-2` are the same."""
+
+    def textFromValue(self, value: float) -> str:
+        return f"{value:.{4 if abs(value) >= 1e-4 else 2}g}"
+
+    def valueFromText(self, text: str) -> float:
+        number = _number(self._own(text))
+        return self.value() if number is None else number
+
+    def validate(self, text: str, place: int) -> tuple[QValidator.State, str, int]:
+        own = self._own(text)
+        number, states = _number(own), QValidator.State
+        fits = number is not None and self.minimum() <= number <= self.maximum()
+        begun = _BEGUN.fullmatch(own) is not None
+        return (states.Acceptable if fits else states.Intermediate if begun else states.Invalid), text, place
+
+    def _own(self, text: str) -> str:
+        return text.removesuffix(self.suffix()).strip().lower()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         _outline(self)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return None
 
 
 def _outline(widget: QWidget) -> None:
@@ -101,8 +132,9 @@ class SettingSlider(QWidget):
         self._declared = declared
         low, high = float(declared.low or 0), float(declared.high if declared.high is not None else 1)
         self._low, self._step = low, float(declared.step or (1 if declared.kind == "int" else (high - low) / POSITIONS))
+        self._ratio = high / low if low > 0 and declared.step is None and high / low >= DECADES else None
         self.slider = MeasuredSlider()
-        self.slider.setRange(0, round((high - low) / self._step))
+        self.slider.setRange(0, POSITIONS if self._ratio else round((high - low) / self._step))
         self.slider.setAccessibleName(declared.title)
         self.slider.setToolTip(declared.help)
         self.box = WholeBox() if declared.kind == "int" else RealBox()
@@ -123,7 +155,7 @@ class SettingSlider(QWidget):
         scale = 100 if self._percent else 1
         unit = "%" if self._percent else self._declared.unit
         if isinstance(self.box, QDoubleSpinBox):
-            self.box.setDecimals(0 if self._percent else 2 if high > 1 else 4)
+            self.box.setDecimals(DIGITS)
         self.box.setRange(*(int(v * scale) if isinstance(self.box, QSpinBox) else v * scale for v in (low, high)))  # type: ignore[arg-type]
         self.box.setSuffix(f" {unit}" if unit else "")
         self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -134,14 +166,16 @@ class SettingSlider(QWidget):
     def rescale(self) -> None:
         """Take room for the current size of type and the widest value with its unit."""
         metrics = self.box.fontMetrics()
-        ends = (self.box.minimum(), self.box.maximum())
-        widest = max(metrics.horizontalAdvance(f"{_written(end)}{self.box.suffix()}") for end in ends)
+        ends = [self.box.textFromValue(end) for end in (self.box.minimum(), self.box.maximum())]  # type: ignore[arg-type]
+        widest = max(metrics.horizontalAdvance(f"{end}{self.box.suffix()}") for end in ends)
         self.box.setFixedWidth(max(fonts.px(62), widest + fonts.px(16)))
         self.box.setMinimumHeight(fonts.px(26))
         self.slider.setMinimumWidth(fonts.px(40))
 
     def value(self) -> int | float:
         """Value of the slider in the setting's own unit."""
+        if self._ratio:
+            return float(f"{self._low * self._ratio ** (self.slider.value() / POSITIONS):.2g}")
         value = self._low + self.slider.value() * self._step
         return round(value) if self._declared.kind == "int" else round(value, 6)
 
@@ -159,6 +193,8 @@ class SettingSlider(QWidget):
         self.slider.show_measured(None if value is None else self._position(value))
 
     def _position(self, value: float) -> int:
+        if self._ratio:
+            return round(POSITIONS * math.log(max(value, self._low) / self._low) / math.log(self._ratio))
         return round((float(value) - self._low) / self._step)
 
     def _show(self, value: float) -> None:
@@ -176,13 +212,9 @@ class SettingSlider(QWidget):
         """Take a typed value as it is: it may lie between two places of the slider."""
         if self.box.value() == self._typed_before:
             return
-        value = self.box.value() / 100 if self._percent else self.box.value()
+        value = round(self.box.value() / 100 if self._percent else self.box.value(), DIGITS)
         self.set_value(value)
-        self.changed.emit(round(value) if self._declared.kind == "int" else round(value, 6), True)
-
-
-def _written(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
+        self.changed.emit(round(value) if self._declared.kind == "int" else value, True)
 
 
 class SettingField(QWidget):
