@@ -28,8 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--retrain", type=int, metavar="EPOCHS", help="retrain so long (epochs of the plan's own retraining, if any)"
     )
     parser.add_argument(
-        "--job", action="append", default=[], metavar="SPEC", help="a training job: 'distill(epochs=5)'; in order"
-    )
+        "--job", action="append", default=[], metavar="SPEC",
+        help="a training job: 'distill(epochs=5)'; in order. `edge-studio jobs` lists them with their settings",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the training (default: cores - 1)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="train on a Dask cluster: tcp://HOST:8786")
 
@@ -52,9 +53,17 @@ def with_jobs(plan: Plan, args: argparse.Namespace) -> Plan:
         if value is not None and not jobs:
             remedy = "Give --retrain EPOCHS or --job SPEC as well."
             raise PlanError(f"{flag} is for training jobs, and there are none.", remedy=remedy)
-    if args.threads is not None and args.threads < 1:
-        raise PlanError(f"--threads {args.threads} is not possible.", remedy="Choose 1 or more.")
+    if args.threads is not None:
+        _check_threads(args.threads, here=args.cluster is None)
     return replace(plan, jobs=jobs)
+
+
+def _check_threads(count: int, *, here: bool) -> None:
+    """Raise PlanError for no threads, or more than cores where the training runs `here`."""
+    cores = len(os.sched_getaffinity(0))
+    if count < 1 or (here and count > cores):
+        remedy = f"Choose 1 to {cores}, the cores of this machine." if here else "Choose 1 or more."
+        raise PlanError(f"--threads {count} is not possible.", remedy=remedy)
 
 
 def train(session: Session, args: argparse.Namespace, progress: Progress) -> None:

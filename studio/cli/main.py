@@ -20,6 +20,7 @@ VERBS = {
     "compress": "apply a plan, export, re-read and run each file",
     "attend": "selective attention on frames, beside its baselines",
     "techniques": "list compression techniques and their settings",
+    "jobs": "list training jobs and their settings",
     "criteria": "list importance criteria",
     "formats": "list model formats that can be read and written",
     "selectors": "list selectors of the attention stage",

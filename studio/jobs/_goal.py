@@ -61,6 +61,7 @@ class Goal:
     def __init__(self, network: Network, shapes: Sequence[tuple[int, ...]], samples: Samples, smoothing: float) -> None:
         labels = None if samples.labels is None else samples.labels.numpy()
         self.metric: Metric = choose(labels, shapes, network.input_shape)
+        self.labelled = labels is not None
         self.classifier = self.metric != "cosine"
         self._network, self._samples, self._smoothing = network, samples, smoothing
         self._ends = self.ends(network)

@@ -23,6 +23,7 @@ from studio.jobs._student import Student
 
 HARM = 0.02
 """Loss of the validation's metric that is worth a warning."""
+UNLABELLED = "Without labels it learned what the original network says; validation is how far they agree."
 
 
 def run(task: Task) -> State:
@@ -113,8 +114,9 @@ def about(
     A curve may begin with less taken away than the plan says.
     """
     settings = task.settings.model_dump()
+    verdict = {} if goal.labelled else {"verdict": UNLABELLED}
     return {"job": job_name(task), "settings": settings, "metric": goal.metric, "threads": torch.get_num_threads(),
-            **_warning(task, figures["curve"], untrained), **figures}  # fmt: skip
+            **verdict, **_warning(task, figures["curve"], untrained), **figures}  # fmt: skip
 
 
 def _warning(

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 def open_demo(plan: Plan | None = None, progress: Callable[[str, int, int], None] | None = None) -> Session:
-    """Open the demo's network with its test and calibration crops."""
+    """Open the demo's network with its test crops; few others are for calibration and training."""
     folder = paths.resource("demo")
+    few = folder / "crops_calibration.npz"
     return open_session(
         folder / "parts.onnx",
         folder / "crops_test.npz",
-        calibration=folder / "crops_calibration.npz",
+        calibration=few,
+        train=few,
         plan=plan,
         progress=progress,
     )

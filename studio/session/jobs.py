@@ -43,7 +43,7 @@ class Jobs:
         self._closed = Event()
         self._thread: Thread | None = None
         self._unused: tuple[str, ...] = ()
-        self.taken: dict[str, str] = {}  # by key of a plan with a result: key of the plan before it
+        self.taken: dict[str, str] = {}  # by key of a plan with a result: key of the plan that was trained
 
     @property
     def followed(self) -> tuple[JobProcess, ...]:
@@ -104,9 +104,8 @@ class Jobs:
         self._session.engine.add_state(state)
         with suppress(FileError):  # said by the autosave
             states.keep(state)
-        before = recipe.plan.key if recipe.plan.key in self._session.measured else self._session.plan.key
         self._session.set_plan(trained(recipe, state), f"trained: {recipe.title}")
-        self.taken[self._session.plan.key] = before
+        self.taken[self._session.plan.key] = recipe.plan.key
 
     def say_unused(self, plan: Plan) -> None:
         """Tell once where edits have made decisions of the training void."""

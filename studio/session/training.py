@@ -27,6 +27,7 @@ class Outlook:
     """One job as it would run. `steps`: by technique with its chip ("Quantize (Q8)") the number of layers.
 
     `after`: those of the steps that round, where the job trains in float and they come only after it.
+    `labelled`: False where it learns what the original network, or a teacher, says of the samples.
     """
 
     layers: int
@@ -38,9 +39,10 @@ class Outlook:
     epochs: int
     steps: Mapping[str, int]
     after: frozenset[str] = frozenset()
+    labelled: bool = True
 
     def words(self) -> str:
-        """In two sentences, or three where rounding comes after the training."""
+        """In two sentences, or three where rounding comes after the training or labels are missing."""
         plan = _on_layers({step: n for step, n in self.steps.items() if step not in self.after})
         after = _on_layers({step: n for step, n in self.steps.items() if step in self.after})
         how = f"with {plan or 'no compression'}."
@@ -49,7 +51,8 @@ class Outlook:
             how += "Quantization-aware training trains with it."
         samples = f"{self.trained:,} samples of {self.data}, {self.held:,} more for validation"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''} of {self.batches:,} batches"
-        return f"{self.layers} layers, {self.parameters:,} parameters, {how} On {samples}: {epochs}."
+        labels = "" if self.labelled else " They have no labels: it learns what the teacher says of them."
+        return f"{self.layers} layers, {self.parameters:,} parameters, {how} On {samples}: {epochs}.{labels}"
 
 
 def _on_layers(steps: Mapping[str, int]) -> str:
@@ -72,7 +75,7 @@ def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> 
     return Outlook(
         len(weighted), sum(layer.parameters for layer in weighted), samples.dataset.name, len(samples.trained),
         len(samples.held), samples.batches, samples.settings.epochs, dict(Counter(map(_named, steps))),
-        frozenset(after),
+        frozenset(after), samples.labels is not None,
     )  # fmt: skip
 
 

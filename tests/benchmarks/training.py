@@ -97,6 +97,7 @@ CHAIN = Trial(
     "distill", {"learning_rate": 0.01, **FEW, "scale_rate": 0.0},
     most=0.01, ratio=12, ends=8, cuts=LEAST, widths=WIDTHS,
 )  # fmt: skip
+ZEROS = Trial((("prune_weights", {"amount": 0.9}),), "retrain", {"learning_rate": 0.02, "bfloat16": True, **NORM})
 TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003, "bfloat16": True, **NORM}),
     "half the MACs": HALVED,
@@ -121,7 +122,8 @@ TRIALS = {
         (("quantize", {"weight_bits": 3, **LEARNED}), ("huffman", {})),
         "distill", {"learning_rate": 0.01, **FEW}, most=0.01, ratio=12, ends=8, cuts=LITTLE,
     ),
-    "80 % zeros": Trial((("prune_weights", {"amount": 0.8}),), "retrain", {"learning_rate": 0.02, "schedule": "cubic"}),
+    "90 % zeros": replace(ZEROS, settings={**ZEROS.settings, "schedule": "cubic"}),
+    "90 % zeros, all at once": ZEROS,
     "shared, 2 bits": Trial((("share_weights", {"bits": 2}),), "tune_centroids", {"learning_rate": 0.003}),
 }  # fmt: skip
 

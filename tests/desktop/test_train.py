@@ -16,6 +16,7 @@ from studio.core.plan import Plan, Step
 from studio.desktop.train.curves import left, ticks
 from studio.desktop.train.form import in_order
 from studio.desktop.train.run_panel import duration
+from studio.session.autosave import Opened
 
 WAIT_MS = 180_000
 LEFT = Qt.MouseButton.LeftButton
@@ -32,12 +33,21 @@ def demo(window: Any, qtbot: QtBot, open_to_train: Callable[[int], None]) -> Any
 
 
 def test_training_needs_data_and_says_so(window: Any, qtbot: QtBot) -> None:
-    window.open_demo()
+    folder = paths.resource("demo")
+    window.open_model(Opened(str(folder / "parts.onnx"), str(folder / "crops_test.npz"), samples=200))
     qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
     qtbot.keyClick(window, Qt.Key.Key_3, Qt.KeyboardModifier.AltModifier)
     qtbot.waitUntil(lambda: "no training data" in window.train.setup.facts.text(), timeout=WAIT_MS)
     assert not window.train.setup.start.isEnabled()
     assert not window.train.setup.measure.isEnabled()
+
+
+def test_the_bundled_demo_can_be_trained(window: Any, qtbot: QtBot) -> None:
+    window.open_demo()
+    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    qtbot.keyClick(window, Qt.Key.Key_3, Qt.KeyboardModifier.AltModifier)
+    qtbot.waitUntil(window.train.setup.start.isEnabled, timeout=WAIT_MS)
+    assert "216 samples" in window.train.setup.facts.text()
 
 
 def test_result_is_one_entry_by_click(demo: Any, qtbot: QtBot, measured: Any) -> None:

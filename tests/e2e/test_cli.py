@@ -49,7 +49,7 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert f"Example: edge-studio {verb}" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("verb", ["techniques", "criteria", "formats", "selectors"])
+@pytest.mark.parametrize("verb", ["techniques", "jobs", "criteria", "formats", "selectors"])
 def test_registries_as_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, verb, "--json")
     rows = json.loads(out)

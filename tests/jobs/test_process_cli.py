@@ -109,6 +109,7 @@ def test_a_job_that_was_killed_from_outside_says_how_to_go_on(
         (["--job", "fake(steps=0)"], ["steps", "1 to 100000"]),
         (["--threads", 2], ["--threads", "--retrain"]),
         (["--job", "fake", "--threads", 0], ["--threads 0"]),
+        (["--job", "fake", "--threads", 9999], ["--threads 9999", "the cores of this machine"]),
         (["--cluster", "tcp://x:1"], ["--cluster", "--job"]),
         (["--job", "fake(refuse=true)"], ["fake", "told to refuse"]),
         (["--retrain", 0], ["epochs", "1 to 1000"]),

@@ -57,6 +57,7 @@ def test_the_result_is_an_entry_of_the_history_when_the_user_wants_it(session: S
     session.jobs.apply(job)
     assert session.plan.state == states.load(str(session.plan.state)).id
     assert session.plan.layers == trained_plan.layers
+    assert session.jobs.taken == {session.plan.key: trained_plan.key}  # what the arrow is from, not the edited one
     assert [spec.job for spec in session.plan.jobs] == ["fake"]
     assert not np.array_equal(first(session), before)
     assert session.undo_label == "trained: fake"
