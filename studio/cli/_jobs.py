@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from studio.core.errors import Cancelled, PlanError, StudioError
@@ -77,7 +79,7 @@ def train(session: Session, args: argparse.Namespace, progress: Progress) -> Non
     if args.cluster is not None:
         from studio.jobs._cluster import run_many
 
-        (state,) = run_many([recipe], args.cluster, progress=progress)
+        (state,) = run_many([recipe], args.cluster, progress=progress, listener=_listener(recipe, progress))
         session.jobs.take(recipe, state)
     else:
         job = _begin(recipe)
@@ -103,13 +105,13 @@ def _begin(recipe: Recipe) -> JobProcess:
 
 
 def _follow(job: JobProcess, progress: Progress) -> None:
-    every = TERMINAL_S if sys.stderr.isatty() else LINES_S
+    every = _every()
     try:
         while job.status == "running":
             job.wait(every)
             told = job.reports()
             if told:
-                progress(_title(job, told[-1]), told[-1].report.step, told[-1].report.steps)
+                _show(job.recipe, told[-1], progress)
     except KeyboardInterrupt:
         job.suspend()
         sys.stderr.write(
@@ -124,12 +126,33 @@ def _follow(job: JobProcess, progress: Progress) -> None:
         raise StudioError("the process of the job was ended from outside.", where=job.recipe.title, remedy=remedy)
 
 
-def _title(job: JobProcess, told: Told) -> str:
-    count = f" ({told.job + 1} of {len(job.recipe.jobs)})" if len(job.recipe.jobs) > 1 else ""
+def _listener(recipe: Recipe, progress: Progress) -> Callable[[int, Told], None]:
+    """What shows the reports of one recipe on a cluster, no more often than those of a job here."""
+    shown = 0.0
+
+    def listener(_: int, told: Told) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= _every():
+            shown = time.monotonic()
+            _show(recipe, told, progress)
+
+    return listener
+
+
+def _every() -> float:
+    return TERMINAL_S if sys.stderr.isatty() else LINES_S
+
+
+def _show(recipe: Recipe, told: Told, progress: Progress) -> None:
+    progress(_title(recipe, told), told.report.step, told.report.steps)
+
+
+def _title(recipe: Recipe, told: Told) -> str:
+    count = f" ({told.job + 1} of {len(recipe.jobs)})" if len(recipe.jobs) > 1 else ""
     curves = ", ".join(f"{_name(name)} {value:.4g}" for name, value in told.report.values.items())
     left = told.report.seconds_left
     time = "" if left is None else f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
-    return f"{job.recipe.jobs[told.job].job}{count}: {curves}{time}"
+    return f"{recipe.jobs[told.job].job}{count}: {curves}{time}"
 
 
 def _name(curve: str) -> str:

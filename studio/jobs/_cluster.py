@@ -9,6 +9,7 @@ anew: same recipe, same result.
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,19 +20,21 @@ from typing import Any
 
 from studio.core.errors import Cancelled, StudioError
 from studio.core.state import State
-from studio.jobs._folder import JobFolder, Outcome
+from studio.jobs._folder import JobFolder, Outcome, Told, read_reports
 from studio.jobs._recipe import Recipe
 
 Progress = Callable[[str, int, int], None]
+Listener = Callable[[int, Told], None]
+"""`listener(recipe, told)`: the newest report of a recipe, by its place; from a thread of its own."""
 LOOK_S = 1.0
-PATIENCE = "10s"
+PATIENCE_S = 10
 """How long an address may take to answer."""
 _one_at_a_time = Lock()
 
 
 def run_many(
     recipes: Sequence[Recipe], cluster: Any, *, states: Mapping[str, State] | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, listener: Listener | None = None,
 ) -> list[State]:  # fmt: skip
     """Run recipes side by side; their states in the same order.
 
@@ -41,24 +44,33 @@ def run_many(
     """
     client = _client(cluster)
     try:
-        stop = f"studio-stop-{uuid.uuid4().hex}"
-        futures = [client.submit(trial, *_packed(recipe, states or {}), stop, pure=False) for recipe in recipes]
+        run = f"studio-{uuid.uuid4().hex}"
+        if listener is not None:
+            client.subscribe_topic(run, lambda event: _hear(event[1], listener))
+        if progress is not None and not client.scheduler_info()["workers"]:
+            progress("The cluster has no worker: start one with `dask worker ADDRESS --nthreads 1`", 0, len(recipes))
+        futures = [
+            client.submit(trial, *_packed(recipe, states or {}), run, i, pure=False) for i, recipe in enumerate(recipes)
+        ]
         try:
             with client.as_current():
                 return _gathered(futures, progress)
         except BaseException:
-            _event(stop, client).set()
+            _event(run, client).set()
             client.cancel(futures, force=True)
             raise
     finally:
         client.close()
 
 
-def trial(description: str, start: bytes | None, stop: str) -> tuple[str, bytes]:
+def trial(description: str, start: bytes | None, run: str, place: int) -> tuple[str, bytes]:
     """Run a recipe in a process of a cluster: what went wrong as JSON, and the state as the bytes of a file.
 
-    `stop`: name of the event by which the user ends all trials of a run.
+    `run`: name of the event by which the user ends all trials of a run, and of the topic under which they tell;
+    `place`: of the recipe among them.
     """
+    from distributed import get_client
+
     from studio.jobs import _worker
 
     recipe = Recipe.from_json(json.loads(description))
@@ -66,7 +78,7 @@ def trial(description: str, start: bytes | None, stop: str) -> tuple[str, bytes]
     with _one_at_a_time, tempfile.TemporaryDirectory() as path:
         folder = JobFolder(Path(path) / "job")
         folder.prepare(recipe, None if start is None else _state(start, path))
-        with _watched(_event(stop), folder):
+        with _watched(_event(run, get_client()), folder, _teller(run, place)):
             outcome = _worker.run(folder, recipe)
         if outcome is None or outcome.status != "done":
             words = {} if outcome is None or outcome.error is None else dict(outcome.error)
@@ -74,13 +86,30 @@ def trial(description: str, start: bytes | None, stop: str) -> tuple[str, bytes]
         return "", folder.state(len(recipe.jobs) - 1).read_bytes()
 
 
+def _teller(run: str, place: int) -> Callable[[bytes], None]:
+    from distributed import get_worker
+
+    worker = get_worker()
+    return lambda lines: worker.log_event(run, [place, lines.decode()])
+
+
+def _hear(message: Any, listener: Listener) -> None:
+    place, lines = message
+    for told in read_reports(lines.encode()):
+        listener(place, told)
+
+
 @contextmanager
-def _watched(stop: Any, folder: JobFolder) -> Iterator[None]:
-    """End the job of a folder as soon as the event is set."""
+def _watched(stop: Any, folder: JobFolder, tell: Callable[[bytes], None]) -> Iterator[None]:
+    """End the job of a folder as soon as the event is set; tell its newest report as it is written there."""
     ended = Event()
 
     def look() -> None:
+        at = 0
         while not ended.wait(LOOK_S):
+            lines, at = folder.lines(at)
+            if lines:
+                tell(lines.splitlines()[-1])
             if stop.is_set():
                 folder.wish("cancel")
                 return
@@ -94,7 +123,7 @@ def _watched(stop: Any, folder: JobFolder) -> Iterator[None]:
         watcher.join()
 
 
-def _event(name: str, client: Any = None) -> Any:
+def _event(name: str, client: Any) -> Any:
     from distributed import Event as Shared
 
     return Shared(name, client=client)
@@ -107,10 +136,21 @@ def _client(cluster: Any) -> Any:
         remedy = "Install it: pip install 'edge-compression-studio[cluster]'."
         raise StudioError("training on a cluster needs the package 'distributed'.", remedy=remedy) from None
     try:
-        return Client(cluster, timeout=PATIENCE, set_as_default=False)
+        if isinstance(cluster, str):
+            _knock(cluster)
+        return Client(cluster, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, ValueError) as error:
         remedy = "Start one with `dask scheduler` and `dask worker ADDRESS --nthreads 1`, or check the address."
         raise StudioError(f"no cluster answers ({error}).", where=str(cluster), remedy=remedy) from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError where nothing listens: a client that never connected complains when it is deleted."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+
+    scheme, place = parse_address(address)
+    if scheme in ("tcp", "tls"):
+        socket.create_connection(parse_host_port(place), PATIENCE_S).close()
 
 
 def _packed(recipe: Recipe, states: Mapping[str, State]) -> tuple[str, bytes | None]:

@@ -171,14 +171,19 @@ class JobFolder:
 
     def told(self, offset: int = 0) -> tuple[list[Told], int]:
         """Reports from a place in the file on, and the place where to go on reading."""
+        lines, end = self.lines(offset)
+        return list(read_reports(lines)), end
+
+    def lines(self, offset: int) -> tuple[bytes, int]:
+        """Whole lines of reports from a place in the file on, and the place where to go on reading."""
         try:
             with (self.path / "progress.jsonl").open("rb") as file:
                 file.seek(offset)
                 content = file.read()
         except FileNotFoundError:
-            return [], 0
+            return b"", 0
         whole = content[: content.rfind(b"\n") + 1]
-        return list(_reports(whole)), offset + len(whole)
+        return whole, offset + len(whole)
 
     def finish(self, outcome: Outcome) -> None:
         """Say how it ended, on a full disk too."""
@@ -202,7 +207,8 @@ def _ends_whole(path: Path) -> bool:
     return True
 
 
-def _reports(content: bytes) -> Iterator[Told]:
+def read_reports(content: bytes) -> Iterator[Told]:
+    """Reports of lines that a job has written; what is no report is left out."""
     for line in content.splitlines():
         with suppress(ValueError, KeyError, TypeError):
             value = json.loads(line)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,9 @@ from studio.core.jobspec import JobSpec
 from studio.core.opened import Opened
 from studio.core.plan import Plan, Step
 from studio.core.state import State
-from studio.jobs import _worker
+from studio.jobs import _cluster, _worker
 from studio.jobs._cluster import run_many
-from studio.jobs._folder import JobFolder
+from studio.jobs._folder import JobFolder, Told
 from studio.jobs._recipe import Recipe
 
 distributed = pytest.importorskip("distributed", reason="!!! no package 'distributed': the cluster is NOT tested")
@@ -85,17 +85,49 @@ def test_three_side_by_side_are_those_of_one_after_the_other(cluster: Any, alone
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_reports_of_every_recipe_are_told_on_the_way(cluster: Any) -> None:
+    heard: dict[int, list[Told]] = {0: [], 1: []}
+    recipes = [recipe(seed=seed, epochs=25) for seed in (0, 1)]
+    run_many(recipes, cluster, listener=lambda place, told: heard[place].append(told))
+    for told in heard.values():
+        assert told
+        assert {one.report.steps for one in told} == {25 * 3}  # 216 samples are 3 batches
+        assert told[-1].report.values.keys() <= {"loss", "validation"}
+
+
+def test_who_stops_waiting_ends_the_trials_there(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = Event()
+
+    def interrupted(*_: Any) -> None:
+        assert heard.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_cluster, "_gathered", interrupted)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        with pytest.raises(KeyboardInterrupt):
+            run_many([recipe(epochs=1000)], cluster, listener=lambda *_: heard.set())
+        end = time.monotonic() + 30
+        while any(client.run(busy).values()):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+
+
+def busy(dask_worker: Any) -> int:
+    """In a process of the cluster: number of trials that run."""
+    return len(dask_worker.active_threads)
+
+
 def test_a_killed_process_changes_nothing(cluster: Any, alone: dict[str, State]) -> None:
     found: list[State] = []
     runner = Thread(target=lambda: found.extend(run_many([THREE["pruned"]], cluster.scheduler_address)))
     with distributed.Client(cluster, set_as_default=False) as client:
         runner.start()
-        busy: dict[str, Any] = {}
+        tasks: dict[str, Any] = {}
         end = time.monotonic() + 30
-        while not any(busy.values()):  # until a process has begun a trial
+        while not any(tasks.values()):  # until a process has begun a trial
             assert time.monotonic() < end
-            busy = client.processing()
-        address = next(name for name, tasks in busy.items() if tasks)
+            tasks = client.processing()
+        address = next(name for name, own in tasks.items() if own)
         pid = _pid(client, address)
         os.kill(pid, signal.SIGKILL)
         runner.join(60)
@@ -137,9 +169,7 @@ def test_compress_trains_on_a_cluster(
 
 
 def test_no_cluster_at_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    from studio.jobs import _cluster
-
-    monkeypatch.setattr(_cluster, "PATIENCE", "200ms")
+    monkeypatch.setattr(_cluster, "PATIENCE_S", 0.2)
     with pytest.raises(StudioError, match="no cluster answers") as error:
         run_many([recipe()], "tcp://127.0.0.1:9")
     assert "dask scheduler" in error.value.remedy
