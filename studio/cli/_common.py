@@ -127,7 +127,10 @@ def plain(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print a table on stdout; columns whose index is in `right` are right-aligned. Nothing is cut short."""
+    """Print a table on stdout; columns whose index is in `right` are right-aligned. Nothing is cut short.
+
+    Columns without names have no head.
+    """
     widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
 
     def line(row: Sequence[str]) -> str:
@@ -135,7 +138,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], rig
         return "  ".join(cells).rstrip()
 
     out = [title] if title else []
-    out += [line(columns), "  ".join("-" * w for w in widths), *(line([str(c) for c in row]) for row in rows)]
+    out += [line(columns), "  ".join("-" * w for w in widths)] if any(columns) else []
+    out += [line([str(c) for c in row]) for row in rows]
     sys.stdout.write("\n".join(out) + "\n")
 
 

@@ -149,11 +149,12 @@ def _show(recipe: Recipe, told: Told, progress: Progress) -> None:
 
 def _title(recipe: Recipe, told: Told) -> str:
     count = f" ({told.job + 1} of {len(recipe.jobs)})" if len(recipe.jobs) > 1 else ""
-    curves = ", ".join(f"{_name(name)} {value:.4g}" for name, value in told.report.values.items())
+    curves = ", ".join(_value(name, value) for name, value in told.report.values.items())
     left = told.report.seconds_left
     time = "" if left is None else f", {left / 60:.0f} min left" if left >= 90 else f", {left:.0f} s left"
     return f"{recipe.jobs[told.job].job}{count}: {curves}{time}"
 
 
-def _name(curve: str) -> str:
-    return f"validation {curve}" if curve == "without teacher" else curve
+def _value(curve: str, value: float) -> str:
+    name = f"validation {curve}" if curve == "without teacher" else curve
+    return f"{name} {value:.4g}" if "loss" in curve else f"{name} {100 * value:.2f} %"

@@ -54,7 +54,7 @@ class PictureFit:
         x = rows.transpose(0, 3, 1, 2) if self.preprocess.layout == "NCHW" else rows
         if x[0].size != np.prod(self._shape):
             what = f"pictures of {rows.shape[1:]} do not fit the network's input {self._shape}."
-            raise DataError(what, where=self._where, remedy='Give "resize" in --preprocess.')
+            raise DataError(what, where=self._where, remedy='Give "resize" in --preprocess (in the app: Data).')
         x = x.reshape(len(x), *self._shape)
         return np.ascontiguousarray(self.preprocess.normalise(x, self._axis))
 
@@ -82,7 +82,8 @@ def _resolved(shape: tuple[int, ...], wanted: Preprocess, where: str) -> Preproc
     size = layout.picture_size(shape, found)
     if wanted.resize is not None and size is not None and wanted.resize != size:
         what = f"'resize' gives {list(wanted.resize)}, but the network takes {list(size)}."
-        raise DataError(what, where=where, remedy=f'Write "resize": {list(size)} in --preprocess, or leave it out.')
+        remedy = f'Write "resize": {list(size)} in --preprocess (in the app: Data), or leave it out.'
+        raise DataError(what, where=where, remedy=remedy)
     colours = shape[0 if found == "NCHW" else 2] if len(shape) == 3 else 1
     channels = wanted.channels or ("L" if colours == 1 else "RGB")
     if len(shape) == 3 and colours != (1 if channels == "L" else 3):

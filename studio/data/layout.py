@@ -42,10 +42,13 @@ def arrange(
     orders = _orders(data_layout, model_layout) if three else [tuple(range(len(stored)))]
     found = {tuple(a for a in o if stored[a] != 1): o for o in orders if _fits(stored, o, network)}
     if len(found) > 1:
-        remedy = 'Say how the samples lie: store layout="NCHW" or "NHWC" in the .npz, or "layout" in --preprocess.'
+        remedy = (
+            'Say how the samples lie: store layout="NCHW" or "NHWC" in the .npz, or "layout" in --preprocess '
+            "(in the app: Data)."
+        )
         raise DataError(f"samples of shape {stored} fit the network in two ways.", where=where, remedy=remedy)
     if not found:
-        remedy = "Give samples of that shape, or say in --preprocess how to resize them."
+        remedy = "Give samples of that shape, or say in --preprocess (in the app: Data) how to resize them."
         raise DataError(
             f"samples of shape {stored} do not fit the network's input {network}.", where=where, remedy=remedy
         )
@@ -73,7 +76,7 @@ def picture_layout(network: Sequence[int], layout: str | None, where: str) -> st
     if first and last and len(set(network)) > 1 and network[0] == network[2] == 1:
         return "NCHW"
     if first and last:
-        remedy = 'Say "layout": "NCHW" or "NHWC" in --preprocess.'
+        remedy = 'Say "layout": "NCHW" or "NHWC" in --preprocess (in the app: Data).'
         raise DataError(f"the network's input {tuple(network)} could be either layout.", where=where, remedy=remedy)
     if not first and not last:
         what = f"the network's input {tuple(network)} takes no pictures of 1 or 3 channels."

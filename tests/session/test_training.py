@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio.core import paths
@@ -38,3 +39,16 @@ def test_rounding_after_a_float_training_is_not_said_to_be_trained_with(session:
     assert "in float. Rounding comes after: Weight sharing (S5) on 10 layers; " in words("retrain")
     session.set_plan(Plan(defaults=(Step("prune_weights"),)), "in float")
     assert "float" not in words("retrain")
+
+
+def test_training_data_without_labels_is_told(session: Session, tmp_path: Path) -> None:
+    with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
+        np.savez(tmp_path / "bare.npz", x=found["x"])
+    model = paths.resource("demo") / "parts.onnx"
+    bare = open_session(model, paths.resource("demo") / "crops_test.npz", train=tmp_path / "bare.npz", samples=50)
+    bare.cancel()
+    try:
+        assert "They have no labels" in outlook(bare, (JobSpec("retrain"),)).words()
+        assert "labels" not in outlook(session, (JobSpec("retrain"),)).words()
+    finally:
+        bare.close()

@@ -65,9 +65,9 @@ class CurvePlot(QWidget):
         box = QRectF(LEFT, top, whole.width() - LEFT - RIGHT, whole.height() - top - BOTTOM)
         last = max(step for points in self._course.curves.values() for step in points) or 1
         self._axes(p, t, box, last)
-        self._marks(p, t, box, last)
         for name, points in self._course.curves.items():
             self._line(p, t, box, last, name, points)
+        self._marks(p, t, box, last)
         for entry in legend:
             self._entry(p, t, entry)
         p.end()
@@ -139,13 +139,15 @@ class CurvePlot(QWidget):
         return [[step for step in steps if a < step <= b] for a, b in pairwise(bounds)]
 
     def _marks(self, p: QPainter, t: theme.Tokens, box: QRectF, last: int) -> None:
-        """Where each job of a recipe begins."""
+        """Where each job of a recipe begins; its name covers the curves."""
         for step, title in self._course.marks.items():
             x = box.left() + box.width() * step / last
             p.setPen(QPen(QColor(t.ctl), 1, Qt.PenStyle.DotLine))
             p.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+            name = QRectF(x + 3, box.top() + 2, p.fontMetrics().horizontalAdvance(title) + 6, 16)
+            p.fillRect(name, QColor(t.panel))
             p.setPen(QColor(t.text2))
-            p.drawText(QRectF(x + 5, box.bottom() - 20, box.right() - x, 16), LEFT_MIDDLE, title)
+            p.drawText(name.translated(3, 0), LEFT_MIDDLE, title)
 
     def _axes(self, p: QPainter, t: theme.Tokens, box: QRectF, last: int) -> None:
         self._losses(p, t, box)
@@ -169,11 +171,10 @@ class CurvePlot(QWidget):
             p.drawText(QRectF(0, place - 8, LEFT - 6, 16), RIGHT_MIDDLE, text)
 
     def _shares(self, p: QPainter, t: theme.Tokens, box: QRectF) -> None:
-        """Values of the right axis, each with a short line inside the plot: before a number it would be a minus."""
+        """Values of the right axis, without lines: one before a number would be a minus."""
         p.setPen(QColor(t.text2))
         for y, text in self.written(of_losses=False):
             place = box.bottom() - y * box.height()
-            p.drawLine(QPointF(box.right() - 5, place), QPointF(box.right(), place))
             p.drawText(QRectF(box.right() + 6, place - 8, RIGHT - 6, 16), LEFT_MIDDLE, text)
 
     def written(self, of_losses: bool) -> list[tuple[float, str]]:

@@ -55,11 +55,11 @@ class RunPanel(QWidget):
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(14, 12, 14, 12)
-        row = QHBoxLayout()
-        row.addWidget(self.state, 1)
+        self._row = QHBoxLayout()
+        self._row.addWidget(self.state, 1)
         for widget in (self.left, self.pause, self.cancel, self.apply):
-            row.addWidget(widget)
-        layout.addLayout(row)
+            self._row.addWidget(widget)
+        layout.addLayout(self._row)
         for below in (self.bar, self.warning, self.more):
             layout.addWidget(below)
         layout.addWidget(self.plot, 1)
@@ -93,6 +93,7 @@ class RunPanel(QWidget):
         which = f"job {reports[-1].job + 1} of {jobs} · " if jobs > 1 else ""
         left = "" if last.seconds_left is None else f" · {duration(last.seconds_left)} left"
         self.left.setText(f"{which}epoch {max(1, last.epoch)} · step {last.step:,} of {last.steps:,}{left}")
+        self._row.activate()  # room for a longer text at once: it is painted before the next layout
         self.plot.show_course(self.course)
         if self.course.compared and not self.verdict.text():
             self.verdict.setText(APART)

@@ -72,6 +72,7 @@ def test_without_labels_it_learns_from_the_original(network: Network, files: dic
     before = engine.measure(MOST).value
     state = runner.run("retrain", engine, MOST, **SETTINGS)
     assert state.about["metric"] == "agreement"
+    assert "Without labels" in state.about["verdict"]
     assert engine.measure(replace(MOST, state=engine.add_state(state))).value > before + 0.1
 
 
