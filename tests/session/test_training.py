@@ -43,7 +43,7 @@ def test_rounding_after_a_float_training_is_not_said_to_be_trained_with(session:
 
 def test_training_data_without_labels_is_told(session: Session, tmp_path: Path) -> None:
     with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
-        np.savez(tmp_path / "bare.npz", x=found["x"])
+        np.savez(tmp_path / "bare.npz", **{name: found[name] for name in found.files if name not in ("y", "classes")})
     model = paths.resource("demo") / "parts.onnx"
     bare = open_session(model, paths.resource("demo") / "crops_test.npz", train=tmp_path / "bare.npz", samples=50)
     bare.cancel()
