@@ -12,10 +12,12 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from studio.core import paths
+from studio.core.errors import FileError
 from studio.core.plan import Plan, Step
 from studio.desktop.train.curves import left, ticks
 from studio.desktop.train.form import in_order
 from studio.desktop.train.run_panel import duration
+from studio.jobs._folder import Outcome
 from studio.session.autosave import Opened
 
 WAIT_MS = 180_000
@@ -86,6 +88,25 @@ def test_job_pauses_goes_on_and_ends(demo: Any, qtbot: QtBot) -> None:
     qtbot.mouseClick(train.run.cancel, LEFT)
     qtbot.waitUntil(lambda: train.process.status == "cancelled", timeout=WAIT_MS)
     qtbot.waitUntil(lambda: "Cancelled" in train.run.state.text(), timeout=WAIT_MS)
+    train.process.discard()
+
+
+def test_job_that_failed_for_want_of_room_is_tried_again(demo: Any, qtbot: QtBot) -> None:
+    train = demo.train
+    train.setup.set_value("epochs", 500)
+    qtbot.waitUntil(train.setup.start.isEnabled, timeout=WAIT_MS)
+    qtbot.mouseClick(train.setup.start, LEFT)
+    qtbot.waitUntil(lambda: bool(train.run.course.curves.get("loss")), timeout=WAIT_MS)
+    job, full = train.process, FileError("cannot be written.", where="0.checkpoint", remedy="Free some space.")
+    words = {"kind": "FileError", "what": full.what, "where": full.where, "remedy": full.remedy}
+    job.folder.finish(Outcome("failed", error=words))
+    job.kill()
+    qtbot.waitUntil(lambda: "Free some space" in train.run.state.text(), timeout=WAIT_MS)
+    assert (train.run.pause.text(), train.run.cancel.text()) == ("Try again", "Discard")
+    qtbot.mouseClick(train.run.pause, LEFT)
+    qtbot.waitUntil(lambda: train.process.status == "running", timeout=WAIT_MS)
+    qtbot.mouseClick(train.run.cancel, LEFT)
+    qtbot.waitUntil(lambda: train.process.status == "cancelled", timeout=WAIT_MS)
     train.process.discard()
 
 

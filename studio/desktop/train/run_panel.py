@@ -46,7 +46,7 @@ class RunPanel(QWidget):
         self.bar.setAccessibleName("Progress of the job")
         self.plot = CurvePlot()
         self.pause, self.cancel = QPushButton("Pause"), QPushButton(CANCEL[0])
-        self.pause.setToolTip("Hold the job, or go on with it; its checkpoint stays in any case")
+        self.pause.setToolTip("Hold the job, or go on with it from its last checkpoint, which stays in any case")
         self.apply = QPushButton("Use the result")
         self.apply.setToolTip("Make the trained network the current plan, as one entry that undo takes back")
         self._lay_out()
@@ -110,8 +110,9 @@ class RunPanel(QWidget):
         elif not self.course.curves:
             self.state.setText("No job yet")
         going = status in ("running", "paused", "stopped")
-        self.pause.setText("Pause" if status == "running" else "Go on")
-        for widget in (self.pause, self.bar, self.left):
+        self.pause.setText("Pause" if status == "running" else "Try again" if status == "failed" else "Go on")
+        self.pause.setVisible(going or status == "failed")
+        for widget in (self.bar, self.left):
             widget.setVisible(going)
         text, tip = CANCEL if going else DISCARD
         self.cancel.setText(text)
