@@ -74,12 +74,18 @@ def test_result_is_one_entry_by_click(demo: Any, qtbot: QtBot, measured: Any) ->
     assert demo.session.plan == before
 
 
-def test_job_pauses_goes_on_and_ends(demo: Any, qtbot: QtBot) -> None:
+def in_training(demo: Any, qtbot: QtBot) -> Any:
+    """The Train tab with a job that goes on for long."""
     train = demo.train
     train.setup.set_value("epochs", 500)
     qtbot.waitUntil(train.setup.start.isEnabled, timeout=WAIT_MS)
     qtbot.mouseClick(train.setup.start, LEFT)
     qtbot.waitUntil(lambda: bool(train.run.course.curves.get("loss")), timeout=WAIT_MS)
+    return train
+
+
+def test_job_pauses_goes_on_and_ends(demo: Any, qtbot: QtBot) -> None:
+    train = in_training(demo, qtbot)
     assert not train.setup.start.isEnabled()
     qtbot.mouseClick(train.run.pause, LEFT)
     assert train.run.pause.text() == "Go on"
@@ -92,11 +98,7 @@ def test_job_pauses_goes_on_and_ends(demo: Any, qtbot: QtBot) -> None:
 
 
 def test_job_that_failed_for_want_of_room_is_tried_again(demo: Any, qtbot: QtBot) -> None:
-    train = demo.train
-    train.setup.set_value("epochs", 500)
-    qtbot.waitUntil(train.setup.start.isEnabled, timeout=WAIT_MS)
-    qtbot.mouseClick(train.setup.start, LEFT)
-    qtbot.waitUntil(lambda: bool(train.run.course.curves.get("loss")), timeout=WAIT_MS)
+    train = in_training(demo, qtbot)
     job, full = train.process, FileError("cannot be written.", where="0.checkpoint", remedy="Free some space.")
     words = {"kind": "FileError", "what": full.what, "where": full.where, "remedy": full.remedy}
     job.folder.finish(Outcome("failed", error=words))
