@@ -112,6 +112,10 @@ TRIALS = {
         (("quantize", {"weight_bits": 4, **LEARNED}),),
         "distill", {"learning_rate": 0.003, **TAUGHT, **FREE}, most=0.003, ends=8,
     ),
+    "int4, larger teacher": Trial(
+        (("quantize", {"weight_bits": 4, **LEARNED}),),
+        "distill", {"learning_rate": 0.01, **FEW}, most=0.003, ends=8, teachers=BETTER,
+    ),
     "ternary": Trial(
         (("quantize", {"weight_bits": 2, **LEARNED}),),
         "distill", {"learning_rate": 0.005, **FEW}, most=0.025, ends=8,
