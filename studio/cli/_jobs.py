@@ -62,7 +62,7 @@ def with_jobs(plan: Plan, args: argparse.Namespace) -> Plan:
 
 def _check_threads(count: int, *, here: bool) -> None:
     """Raise PlanError for no threads, or more than cores where the training runs `here`."""
-    cores = len(os.sched_getaffinity(0))
+    cores = _cores()
     if count < 1 or (here and count > cores):
         remedy = f"Choose 1 to {cores}, the cores of this machine." if here else "Choose 1 or more."
         raise PlanError(f"--threads {count} is not possible.", remedy=remedy)
@@ -90,7 +90,11 @@ def train(session: Session, args: argparse.Namespace, progress: Progress) -> Non
 def threads() -> int:
     """Threads of a training with nothing beside it: as OMP_NUM_THREADS says, else all cores but one."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else max(1, len(os.sched_getaffinity(0)) - 1)
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else max(1, _cores() - 1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _begin(recipe: Recipe) -> JobProcess:

@@ -35,10 +35,10 @@ def run(task: Task) -> State:
     samples = split(task.engine, task.settings)
     goal = goal_of(task.engine, samples)
     keeper = Keeper(task)
-    compare = task.settings.compare and samples.labels is not None
+    compare = task.settings.compare and goal.labelled
     whole = task.settings.epochs * samples.batches
     taught = _stage(task, samples, goal, keeper, Place(0, 0, whole * (1 + compare), WITH))
-    figures: dict[str, Any] = {"curve": taught["curve"], "verdict": _NOT_COMPARED[samples.labels is None]}
+    figures: dict[str, Any] = {"curve": taught["curve"], "verdict": _NOT_COMPARED[goal.labelled]}
     if compare:
         alone = _stage(task, samples, goal, keeper, Place(1, whole, 2 * whole, WITHOUT))
         figures |= {"without": alone["curve"], **verdict(alone["scores"], taught["scores"])}
@@ -48,8 +48,8 @@ def run(task: Task) -> State:
 
 
 _NOT_COMPARED = {
-    True: "Without labels there is nothing to train towards but the teacher, so it was not compared.",
-    False: "Whether the teacher helps was not measured: 'compare' is off.",
+    False: "Without labels there is nothing to train towards but the teacher, so it was not compared.",
+    True: "Whether the teacher helps was not measured: 'compare' is off.",
 }
 
 
