@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from studio.jobs._settings import TrainingSettings
 
-PICTURES = ("flip", "shift", "crop", "cutout")
+PICTURES = ("flip", "shift", "crop", "cutout", "cutmix")
 
 
 def refuses(settings: TrainingSettings, shape: Sequence[int]) -> str | None:
@@ -24,6 +24,8 @@ def refuses(settings: TrainingSettings, shape: Sequence[int]) -> str | None:
         return f"'cutout' of {settings.cutout} px is larger than the picture ({shape[2]}x{shape[3]}): set less."
     if settings.shift and settings.shift >= min(shape[2:]):
         return f"'shift' of {settings.shift} px moves the picture ({shape[2]}x{shape[3]}) out of sight: set less."
+    if settings.mixup + settings.cutmix > 1:
+        return f"'mixup' ({settings.mixup:g}) and 'cutmix' ({settings.cutmix:g}) are more than all samples: lower one."
     return None
 
 
@@ -44,6 +46,36 @@ def augment(x: Tensor, settings: TrainingSettings, generator: torch.Generator) -
         spread = x.flatten(1).std(1).reshape(-1, *[1] * (x.dim() - 1))
         x = x + settings.noise * spread * torch.randn(x.shape, generator=generator)
     return x
+
+
+def mix(
+    x: Tensor, labels: Tensor | None, classes: int, settings: TrainingSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Mix samples of a batch, (N, ...) float32, with the one before each, and their labels alike.
+
+    Of a share `mixup` all is blended (Zhang et al. 2018), of a share `cutmix` a window is pasted (Yun et al. 2019);
+    how much is drawn evenly from 0..1. Labels (N,) become probabilities (N, classes); without settings both stay.
+    """
+    if not (settings.mixup or settings.cutmix):
+        return x, labels
+    part = _parts(x, settings, generator)
+    mixed = torch.lerp(x, x.roll(1, 0), part)
+    if labels is None:
+        return mixed, None
+    whole = functional.one_hot(labels, classes).float()
+    return mixed, torch.lerp(whole, whole.roll(1, 0), part.flatten(1).mean(1, keepdim=True))
+
+
+def _parts(x: Tensor, settings: TrainingSettings, generator: torch.Generator) -> Tensor:
+    """How much of the other sample comes in, 0..1: by sample, and by place (N, 1, H, W) where windows are pasted."""
+    kind, much = torch.rand(2, len(x), generator=generator).reshape(2, len(x), *[1] * (x.dim() - 1))
+    blended = kind < settings.mixup
+    part = torch.where(blended, much, 0.0)
+    if not settings.cutmix:
+        return part
+    pasted = ~blended & (kind < settings.mixup + settings.cutmix)
+    edge = much.flatten(1).sqrt()
+    return torch.where(pasted, _window(x, [(edge * size).round() for size in x.shape[2:]], generator).float(), part)
 
 
 def time_axis(shape: Sequence[int]) -> int:
@@ -76,14 +108,17 @@ def _cropped(x: Tensor, most: float, generator: torch.Generator) -> Tensor:
 
 def _blanked(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Square of the sample's mean at a random place, wholly inside (cutout, DeVries and Taylor 2017)."""
+    return torch.where(_window(x, [size, size], generator), x.mean((2, 3), keepdim=True), x)
+
+
+def _window(x: Tensor, edges: Sequence[Tensor | int], generator: torch.Generator) -> Tensor:
+    """Where a rectangle lies at a random place, wholly inside: bool (N, 1, H, W); edges in px, each one or (N, 1)."""
     inside = []
-    for axis in (2, 3):
-        free = x.shape[axis] - size + 1
-        start = torch.floor(torch.rand(len(x), 1, generator=generator) * free)
+    for axis, edge in zip((2, 3), edges, strict=True):
+        start = torch.floor(torch.rand(len(x), 1, generator=generator) * (x.shape[axis] - edge + 1))
         place = torch.arange(x.shape[axis])
-        inside.append((place >= start) & (place < start + size))
-    square = (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
-    return torch.where(square, x.mean((2, 3), keepdim=True), x)
+        inside.append((place >= start) & (place < start + edge))
+    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]
 
 
 def generator_of(*numbers: int) -> torch.Generator:

@@ -14,7 +14,7 @@ from studio.core.errors import DataError
 from studio.data import Dataset
 from studio.engine.engine import Engine
 from studio.engine.evaluator import CHUNK
-from studio.jobs._augment import augment, generator_of
+from studio.jobs._augment import augment, generator_of, mix
 from studio.jobs._settings import TrainingSettings
 
 SOME, FEWEST = 256, 16
@@ -31,6 +31,7 @@ class Samples:
     trained: np.ndarray
     held: np.ndarray
     labels: Tensor | None  # int64 (count,), None where the network is no classifier or there are none
+    classes: int  # of the network, where there are labels
     few: int = SOME
     _orders: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -40,13 +41,14 @@ class Samples:
         return len(self.trained) // self.settings.batch_size
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """Augmented samples and labels of a step, counted through all epochs."""
+        """Augmented samples and labels of a step, counted through all epochs; see `mix` for labels of mixed ones."""
         epoch, place = divmod(step, self.batches)
         size = self.settings.batch_size
         indices = self._order(epoch)[place * size : (place + 1) * size]
         x = torch.from_numpy(self.dataset.batch(indices))
-        x = augment(x, self.settings, generator_of(self.settings.seed, step))
-        return x, None if self.labels is None else self.labels[indices]
+        draws = generator_of(self.settings.seed, step)
+        x = augment(x, self.settings, draws)
+        return mix(x, None if self.labels is None else self.labels[indices], self.classes, self.settings, draws)
 
     @cached_property
     def validation(self) -> list[tuple[Tensor, Tensor | None]]:
@@ -87,7 +89,8 @@ def split(engine: Engine, settings: TrainingSettings) -> Samples:
     Raises DataError for labels that are no classes of the network, and where fewer than a batch are left.
     """
     dataset = training_data(engine)
-    labels = _labels(engine, dataset)
+    classes = _classes(engine)
+    labels = _labels(engine, dataset, classes)
     order = dataset.order(settings.seed)
     held = max(1, round(settings.validation * dataset.count))
     trained = order[held:]
@@ -97,13 +100,18 @@ def split(engine: Engine, settings: TrainingSettings) -> Samples:
         raise DataError(what, where=dataset.source, remedy=remedy)
     few = BYTES // max(layer.activation_bytes for layer in engine.graph.layers)
     few = max(FEWEST, min(SOME, few))
-    return Samples(dataset, settings, np.sort(trained), np.sort(order[:held]), labels, few)
+    return Samples(dataset, settings, np.sort(trained), np.sort(order[:held]), labels, classes, few)
 
 
-def _labels(engine: Engine, dataset: Dataset) -> Tensor | None:
+def _classes(engine: Engine) -> int:
+    """Classes that a network tells apart; 0 where its output is no vector, or it has several."""
     shape = engine.graph.layer(engine.graph.outputs[0]).output_shape
     classes = int(shape[1]) if len(shape) > 1 else 1
-    if dataset.labels is None or int(np.prod(shape[1:])) != classes or len(engine.graph.outputs) > 1:
+    return classes if int(np.prod(shape[1:])) == classes and len(engine.graph.outputs) == 1 else 0
+
+
+def _labels(engine: Engine, dataset: Dataset, classes: int) -> Tensor | None:
+    if dataset.labels is None or not classes:
         return None
     data.check_labels(dataset, classes)
     _check_classes(engine, dataset, classes)

@@ -56,6 +56,15 @@ class TrainingSettings(Settings):
     cutout: int = setting(
         0, "Edge of a square that is blanked in each picture.", title="Cutout", low=0, high=256, step=1, unit="px"
     )
+    mixup: float = setting(
+        0.0, "Share of the samples that are blended with another one, and their labels alike: against learning few "
+        "samples by heart, in long trainings.",
+        title="Mixup", low=0, high=1, step=0.01,
+    )  # fmt: skip
+    cutmix: float = setting(
+        0.0, "Share of the pictures that get a window of another one, and of its label by the area.",
+        title="CutMix", low=0, high=1, step=0.01,
+    )  # fmt: skip
     time_shift: int = setting(
         0, "Move audio features by up to so many steps in time.",
         title="Time shift", low=0, high=10000, step=1, unit="steps",

@@ -90,6 +90,7 @@ CUT = {"learning_rate": 0.04, "compare": False, "alpha": 0.9, "bfloat16": True, 
 FREE = {"dampening": 0.0}
 FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NORM}
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
+MIXED = {"mixup": 0.5, "cutmix": 0.5}
 HALVED = Trial((), "distill", CUT, most=0.005, cuts=HALF)
 THREE_QUARTERS = replace(HALVED, cuts=QUARTER)
 CHAIN = Trial(
@@ -102,6 +103,7 @@ TRIALS = {
     FLOAT: Trial(settings={"learning_rate": 0.003, "bfloat16": True, **NORM}),
     "half the MACs": HALVED,
     "half the MACs, larger teacher": replace(HALVED, teachers=BETTER),
+    "half the MACs, mixed": replace(HALVED, settings={**CUT, **MIXED}),
     "three quarters of the MACs": THREE_QUARTERS,
     "three quarters of the MACs, larger teacher": replace(THREE_QUARTERS, teachers=BETTER),
     "half the MACs, all groups": Trial(

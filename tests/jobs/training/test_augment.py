@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from studio.jobs._augment import augment, generator_of, refuses, time_axis
+from studio.jobs._augment import augment, generator_of, mix, refuses, time_axis
 from studio.jobs._settings import TrainingSettings
 
 
@@ -93,8 +93,61 @@ def test_time_shift_moves_along_the_longest_axis() -> None:
         )  # fmt: skip
 
 
+def mixed(
+    x: torch.Tensor, labels: torch.Tensor | None, seed: int = 0, **settings: object
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return mix(x, labels, 5, TrainingSettings(**settings), generator_of(seed))  # type: ignore[arg-type]
+
+
+def counted(count: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples that are their number everywhere, and labels; the one before each has another label."""
+    numbers = torch.arange(1.0, count + 1)
+    return numbers.reshape(-1, *[1] * len(shape)).expand(-1, *shape).contiguous(), torch.arange(count) % 5
+
+
+def test_nothing_mixed_keeps_whole_labels() -> None:
+    x, labels = counted(4, 3, 8, 8)
+    assert mixed(x, labels)[0] is x
+    assert mixed(x, labels)[1] is labels
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 20), (3, 8, 6)])
+def test_mixup_blends_samples_and_labels_by_the_same_share(shape: tuple[int, ...]) -> None:
+    x, labels = counted(100, *shape)
+    y, found = mixed(x, labels, mixup=0.6)
+    assert found is not None
+    value = y.flatten(1)
+    assert torch.allclose(value, value[:, :1].expand_as(value))
+    before = torch.arange(100).roll(1)
+    share = (y.flatten(1)[:, 0] - x.flatten(1)[:, 0]) / (x.flatten(1)[before, 0] - x.flatten(1)[:, 0])
+    assert torch.allclose(found.sum(1), torch.ones(100))
+    assert torch.allclose(found[torch.arange(100), labels[before]], share, atol=1e-4)
+    assert 45 < int((share > 1e-6).sum()) < 75
+    assert float(share.max()) > 0.9
+    assert mixed(x, None, mixup=0.6)[1] is None
+    assert torch.equal(mixed(x, None, mixup=0.6)[0], y)
+
+
+def test_cutmix_pastes_one_window_and_labels_by_its_area() -> None:
+    x, labels = counted(60, 3, 10, 8)
+    y, found = mixed(x, labels, cutmix=1.0)
+    assert found is not None
+    theirs = y == x.roll(1, 0)
+    assert bool((theirs | (y == x)).all())
+    assert torch.equal(theirs[:, 0], theirs[:, 2])
+    inside = theirs[:, 0]
+    assert torch.equal(inside.sum((1, 2)), inside.any(2).sum(1) * inside.any(1).sum(1))
+    share = inside.float().mean((1, 2))
+    assert torch.allclose(found[torch.arange(60), labels.roll(1)], share)
+    assert float(share.min()) < 0.1
+    assert float(share.max()) > 0.9
+
+
 def test_what_does_not_fit_the_samples_is_refused() -> None:
     assert refuses(TrainingSettings(flip=True), (1, 40)) is not None
     assert refuses(TrainingSettings(time_shift=2), (1, 40)) is not None
     assert refuses(TrainingSettings(cutout=9), (1, 3, 8, 8)) is not None
     assert refuses(TrainingSettings(cutout=8, shift=1, noise=0.5), (1, 3, 8, 8)) is None
+    assert refuses(TrainingSettings(cutmix=0.5), (1, 40)) is not None
+    assert refuses(TrainingSettings(mixup=0.5), (1, 40)) is None
+    assert "more than all samples" in str(refuses(TrainingSettings(mixup=0.6, cutmix=0.5), (1, 3, 8, 8)))

@@ -31,6 +31,7 @@ SHORT = {"epochs": 3, "batch_size": 60, "learning_rate": 0.05}
         {},
         {"schedule": "cubic", "optimizer": "adam", "learning_rate": 0.003},
         {"patience": 1, "shift": 1, "noise": 0.1, "validation": 0.2},
+        {"mixup": 0.4, "cutmix": 0.4, "label_smoothing": 0.1},
     ],
 )
 def test_a_run_that_is_killed_at_random_gives_the_undisturbed_result(engine: Engine, extra: dict[str, object]) -> None:
