@@ -143,6 +143,12 @@ def _each(selectors: str, part: str) -> str:
 
 def style_sheet(t: Tokens) -> str:
     """What the palette cannot say."""
+    parts = (_texts_and_lists, _tabs, _inputs, _choices, _menus_and_tools, _rows_and_sliders, _notices_and_progress)
+    return "".join(part(t) for part in parts)
+
+
+def _texts_and_lists(t: Tokens) -> str:
+    """Labels, bars, tables and lists."""
     page, section, small = (fonts.px(size) for size in (fonts.PAGE, fonts.SECTION, fonts.SMALL))
     return f"""
     QToolTip {{ background: {t.raised}; color: {t.text}; border: 1px solid {t.ctl}; padding: 4px 6px; }}
@@ -168,6 +174,12 @@ def style_sheet(t: Tokens) -> str:
     QListWidget#jobs::item {{ height: {fonts.px(24)}px; padding-left: 6px; }}
     QListWidget#jobs::item:selected {{ background: {t.soft}; color: {t.text}; }}
     QListWidget#jobs:focus {{ border: 2px solid {t.accent}; }}
+    """
+
+
+def _tabs(t: Tokens) -> str:
+    """Tabs."""
+    return f"""
     QTabWidget::pane {{ border: 0; }}
     QTabBar {{ background: {t.window}; qproperty-drawBase: 0; }}
     QTabBar::tab {{ background: {t.window}; color: {t.text2}; padding: 7px 14px; border: 1px solid transparent;
@@ -179,6 +191,12 @@ def style_sheet(t: Tokens) -> str:
         border-bottom: 2px solid transparent; font-weight: 400; }}
     QTabBar#layer-views::tab:selected {{ border-bottom: 2px solid {t.accent}; font-weight: 600; }}
     QTabBar#layer-views::tab:focus {{ color: {t.accent}; }}
+    """
+
+
+def _inputs(t: Tokens) -> str:
+    """Buttons, fields and what drops down from them."""
+    return f"""
     QPushButton, QComboBox, QLineEdit {{ min-height: {fonts.px(24)}px; border: 1px solid {t.ctl};
         border-radius: 4px; padding: 1px 8px; background: {t.panel}; color: {t.text}; }}
     {SPINS} {{ border: 1px solid {t.ctl}; border-radius: 4px; background: {t.panel}; color: {t.text};
@@ -203,8 +221,14 @@ def style_sheet(t: Tokens) -> str:
     QComboBox::down-arrow {{ image: url({icon_file("chevron", t)}); width: 12px; height: 12px; }}
     QComboBox QAbstractItemView {{ background: {t.panel}; border: 1px solid {t.ctl}; outline: 0;
         selection-background-color: {t.soft}; selection-color: {t.text}; }}
+    """
+
+
+def _choices(t: Tokens) -> str:
+    """What is ticked."""
+    return f"""
     QCheckBox, QRadioButton {{ spacing: 7px; }}
-    QCheckBox#section {{ font-size: {section}px; font-weight: 600; }}
+    QCheckBox#section {{ font-size: {fonts.px(fonts.SECTION)}px; font-weight: 600; }}
     QRadioButton::indicator {{ width: {fonts.px(14)}px; height: {fonts.px(14)}px; border: 1px solid {t.ctl};
         border-radius: {fonts.px(14) // 2 + 1}px; background: {t.panel}; }}
     QRadioButton::indicator:hover, QRadioButton::indicator:focus {{ border: 1px solid {t.accent}; }}
@@ -218,6 +242,12 @@ def style_sheet(t: Tokens) -> str:
     QCheckBox::indicator:checked {{ background: {t.accent}; border-color: {t.accent};
         image: url({icon_file("check", t)}); }}
     QCheckBox::indicator:disabled {{ background: {t.well}; border-color: {t.line}; image: none; }}
+    """
+
+
+def _menus_and_tools(t: Tokens) -> str:
+    """Menus and buttons of tool bars."""
+    return f"""
     QMenu {{ background: {t.panel}; border: 1px solid {t.ctl}; padding: 4px; }}
     QMenu::item {{ padding: 6px 28px 6px 12px; border-radius: 3px; }}
     QMenu::item:selected {{ background: {t.soft}; color: {t.text}; }}
@@ -233,6 +263,12 @@ def style_sheet(t: Tokens) -> str:
     QToolButton[primary="true"] {{ background: {t.accent}; color: {t.on_accent}; font-weight: 600; padding: 5px 12px; }}
     QToolButton[primary="true"]:disabled {{ background: {t.sunken}; color: {t.disabled}; }}
     QToolButton:disabled {{ color: {t.disabled}; }}
+    """
+
+
+def _rows_and_sliders(t: Tokens) -> str:
+    """Rows, bands, sliders and small buttons."""
+    return f"""
     QFrame#format-row {{ background: {t.panel}; border: 0; border-bottom: 1px solid {t.line}; }}
     QFrame#head-row {{ background: {t.raised}; border: 0; border-top: 1px solid {t.line};
         border-bottom: 1px solid {t.line}; }}
@@ -252,6 +288,12 @@ def style_sheet(t: Tokens) -> str:
         min-height: {fonts.px(20)}px; }}
     QPushButton#link:hover, QPushButton#link:focus {{ text-decoration: underline; }}
     QPushButton#small {{ min-height: {fonts.px(16)}px; padding: 0 {fonts.px(8)}px; }}
+    """
+
+
+def _notices_and_progress(t: Tokens) -> str:
+    """Notices, progress and scroll bars."""
+    return f"""
     QFrame#notice {{ background: {t.panel}; border: 1px solid {t.accent}; border-radius: 4px; }}
     QFrame#notice[level="warning"] {{ border-color: {t.warn}; }}
     QFrame#notice[level="error"] {{ border-color: {t.bad}; }}

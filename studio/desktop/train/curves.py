@@ -154,7 +154,7 @@ class CurvePlot(QWidget):
         self._shares(p, t, box)
         p.setPen(QColor(t.text2))
         p.drawText(QRectF(8, box.top() - 26, 200, 16), LEFT_MIDDLE, "loss")
-        p.drawText(QRectF(box.right() + RIGHT - 208, box.top() - 26, 200, 16), RIGHT_MIDDLE, "share of samples")
+        p.drawText(QRectF(box.right() + RIGHT - 208, box.top() - 26, 200, 16), RIGHT_MIDDLE, "validation")
         for step in ticks(last):
             x = box.left() + box.width() * step / last
             p.drawLine(QPointF(x, box.bottom()), QPointF(x, box.bottom() + 4))
