@@ -68,23 +68,29 @@ def _check_threads(count: int, *, here: bool) -> None:
         raise PlanError(f"--threads {count} is not possible.", remedy=remedy)
 
 
-def train(session: Session, args: argparse.Namespace, progress: Progress) -> None:
+def train(session: Session, args: argparse.Namespace, progress: Progress) -> JobProcess | None:
     """Run the jobs of the session's plan, if any, and make their result its plan; goes on where they were stopped.
 
-    Raises Refused, Cancelled after Ctrl-C, or what a job ended with.
+    Returns what holds the result, to be discarded once that is exported: the same command may have to try again,
+    or another one may follow the job. Raises Refused, Cancelled after Ctrl-C, or what a job ended with.
     """
     if not session.plan.jobs:
-        return
+        return None
     recipe = session.jobs.recipe(threads=args.threads or threads())
     if args.cluster is not None:
         from studio.jobs._cluster import run_many
 
-        (state,) = run_many([recipe], args.cluster, progress=progress, listener=_listener(recipe, progress))
+        try:
+            (state,) = run_many([recipe], args.cluster, progress=progress, listener=_listener(recipe, progress))
+        except KeyboardInterrupt:
+            sys.stderr.write(f"{recipe.title}: ended on the cluster, where nothing is kept; it would begin anew.\n")
+            raise
         session.jobs.take(recipe, state)
-    else:
-        job = _begin(recipe)
-        _follow(job, progress)
-        session.jobs.apply(job)
+        return None
+    job = _begin(recipe)
+    _follow(job, progress)
+    session.jobs.take(job.recipe, job.state())
+    return job
 
 
 def threads() -> int:
@@ -125,6 +131,9 @@ def _follow(job: JobProcess, progress: Progress) -> None:
     if job.status == "stopped" and job.folder.wished() == "suspend":
         sys.stderr.write(f"{job.recipe.title}: put aside by another command; the same command goes on from there.\n")
         raise Cancelled
+    if job.folder.begun is None:
+        remedy = "Run the same command again: it begins anew."
+        raise StudioError("another command has taken its result.", where=job.recipe.title, remedy=remedy)
     if job.status == "stopped":
         remedy = f"Run the same command again: it goes on from the last checkpoint. Messages: {job.folder.path / 'log'}"
         raise StudioError("the process of the job was ended from outside.", where=job.recipe.title, remedy=remedy)

@@ -78,10 +78,12 @@ def run(args: argparse.Namespace) -> int:
             dropped = _apply(args, start, session)
             session.cancel()
             cuts = _furthest.cut(session, furthest, progress)
-            _jobs.train(session, args, progress)
+            trained = _jobs.train(session, args, progress)
             session.cancel()
             formats = tuple(name.strip() for name in args.format.split(",") if name.strip())
             found = session.export(args.out, formats, options, force=args.force, progress=progress, frames=args.frames)
+            if trained is not None:
+                trained.discard()
         finally:
             session.close()
     answer = {key: found[key] for key in ("before", "previewed", "exports", "attention", "calibration", "jobs")}
@@ -253,7 +255,7 @@ def print_results(found: dict[str, Any]) -> None:
     for row in found.get("furthest", []):
         sys.stdout.write(f"{_furthest.sentence(row)}\n")
     for job in found["jobs"]:
-        said = " ".join(job[name] for name in ("verdict", "warning") if name in job)
+        said = " ".join(job[name] for name in ("ended", "verdict", "warning") if name in job)
         sys.stdout.write(f"trained: {job['job']}, {job['seconds']:,.0f} s{said and '. ' + said}\n")
     if found["calibration"]["same_as_evaluation"]:
         sys.stdout.write(

@@ -216,6 +216,7 @@ def _inputs(t: Tokens) -> str:
         min-height: 28px; }}
     QPushButton#primary:disabled {{ background: {t.sunken}; color: {t.disabled}; border-color: {t.line}; }}
     QComboBox {{ padding-right: 22px; }}
+    QPushButton#primary:focus {{ border: 2px solid {t.text}; }}
     QPushButton#demo {{ color: {t.accent}; border-color: {t.accent}; background: {t.panel}; font-weight: 600; }}
     QComboBox::drop-down {{ border: 0; width: 22px; }}
     QComboBox::down-arrow {{ image: url({icon_file("chevron", t)}); width: 12px; height: 12px; }}

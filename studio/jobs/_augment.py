@@ -1,4 +1,7 @@
-"""Augmentation as data: settings in, a batch out; every draw comes from the generator that is handed in."""
+"""Augmentation as data: settings in, a batch out; every draw comes from the generator that is handed in.
+
+Samples have their channels first here, (N, C, ...): see `channels_first`.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from studio.core.errors import DataError
+from studio.data.layout import picture_layout
 from studio.jobs._settings import TrainingSettings
 
 PICTURES = ("flip", "shift", "crop", "cutout", "cutmix")
 
 
 def refuses(settings: TrainingSettings, shape: Sequence[int]) -> str | None:
-    """Reason why samples of this shape (with the batch) cannot be augmented so; None where they can."""
+    """Reason why samples of this shape (N, C, ...) cannot be augmented so; None where they can."""
     wanted = [name for name in PICTURES if getattr(settings, name)]
     if wanted and len(shape) != 4:
         return f"'{wanted[0]}' changes pictures, but samples here have the shape {tuple(shape[1:])}: switch it off."
     if settings.time_shift and len(shape) < 3:
         return f"'time_shift' needs a time axis, but samples here have the shape {tuple(shape[1:])}: set it to 0."
+    if settings.time_shift and settings.time_shift >= shape[time_axis(shape)]:
+        steps = shape[time_axis(shape)]
+        return f"'time_shift' of {settings.time_shift} steps moves all {steps} of a sample out of sight: set less."
     if settings.cutout and settings.cutout > min(shape[2:]):
         return f"'cutout' of {settings.cutout} px is larger than the picture ({shape[2]}x{shape[3]}): set less."
     if settings.shift and settings.shift >= min(shape[2:]):
         return f"'shift' of {settings.shift} px moves the picture ({shape[2]}x{shape[3]}) out of sight: set less."
     if settings.mixup + settings.cutmix > 1:
-        return f"'mixup' ({settings.mixup:g}) and 'cutmix' ({settings.cutmix:g}) are more than all samples: lower one."
+        whole = settings.mixup + settings.cutmix
+        return f"The shares 'mixup' and 'cutmix' add up to {whole:g}, and may be 1 together: lower one of them."
     return None
 
 
@@ -76,6 +85,16 @@ def _parts(x: Tensor, settings: TrainingSettings, generator: torch.Generator) ->
     pasted = ~blended & (kind < settings.mixup + settings.cutmix)
     edge = much.flatten(1).sqrt()
     return torch.where(pasted, _window(x, [(edge * size).round() for size in x.shape[2:]], generator).float(), part)
+
+
+def channels_first(shape: Sequence[int], layout: str | None) -> bool:
+    """False for samples (N, H, W, C): as the preprocessing says, else where only the last axis can be channels."""
+    if len(shape) != 4:
+        return True
+    try:
+        return picture_layout(shape[1:], layout, "") == "NCHW"
+    except DataError:  # both axes could be channels, or none
+        return True
 
 
 def time_axis(shape: Sequence[int]) -> int:

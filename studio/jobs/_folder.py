@@ -162,6 +162,12 @@ class JobFolder:
             job += 1
         return job
 
+    @property
+    def saved(self) -> bool:
+        """True where something of the work is kept: a checkpoint, or the end of a job of the recipe."""
+        job = self.finished()
+        return job > 0 or self.checkpoint(job).exists()
+
     def tell(self, job: int, report: Report) -> None:
         """Append a report; a full disk loses it and no more."""
         facts = {f.name: getattr(report, f.name) for f in fields(Report)} | {"values": dict(report.values)}

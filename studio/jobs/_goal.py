@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from studio.jobs._samples import Samples
 from studio.network.network import Network
 
 Values = Mapping[str, Tensor]
+MARGIN = 20.0
+"""Lead of the best class score over the next (median) up to which scores are learned by soft labels as they are."""
 Forward = Callable[[Tensor, Collection[str]], Values]
 """`forward(x, keep)`: outputs and kept nodes by name."""
 
@@ -74,7 +77,9 @@ class Goal:
     def loss(self, mine: Sequence[Tensor], x: Tensor, labels: Tensor | None) -> Tensor:
         """Mean over the batch of what is to become small; `mine`: what the ends give for x."""
         if labels is not None and self.classifier:
-            return functional.cross_entropy(mine[0], labels, label_smoothing=self._smoothing)
+            soft = self._smoothing > 0 or labels.is_floating_point()
+            scores = mine[0] / self._scale if soft else mine[0]
+            return functional.cross_entropy(scores, labels, label_smoothing=self._smoothing)
         return self.response(mine, self._teach(x), 1.0)
 
     def response(self, mine: Sequence[Tensor], teacher: Sequence[Tensor], temperature: float) -> Tensor:
@@ -95,6 +100,14 @@ class Goal:
                 mine = ends.of(model(x, ends.keep))
                 found.append(self._score(mine, labels, i).double())
         return torch.cat(found).numpy()
+
+    @cached_property
+    def _scale(self) -> float:
+        """What scores are divided by before soft labels: a network with leads of hundreds would unlearn all to obey."""
+        with torch.no_grad():
+            scores = self._teach(self._samples.some)[0]
+        best = scores.topk(min(2, scores.shape[1]), 1).values
+        return max(1.0, float((best[:, 0] - best[:, -1]).median()) / MARGIN)
 
     def _score(self, mine: Sequence[Tensor], labels: Tensor | None, batch: int) -> Tensor:
         if labels is not None and self.metric == "top1":

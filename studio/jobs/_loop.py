@@ -126,7 +126,8 @@ class _Run:
     def run(self) -> list[dict[str, float]]:
         """Train to the end; the lesson's tensors then hold the result.
 
-        Returns the curve: the validation before the first step, then an entry an epoch.
+        Returns the curve: the validation before the first step, then an entry an epoch. With early stopping the one
+        whose weights stay is marked as "kept".
         """
         if not self.at.curve and self.place.begins:
             self._validate({})
@@ -192,6 +193,9 @@ class _Run:
         if self.at.best is None or metric > self.at.best:
             self.at.best, self.at.best_epoch = metric, epoch
             self.best = copies(self.lesson.tensors, "")
+            for entry in self.at.curve:
+                entry.pop("kept", None)
+            self.at.curve[-1]["kept"] = 1.0
         self.at.ended = epoch - self.at.best_epoch >= patience
 
     def _report(self, values: Mapping[str, float]) -> None:

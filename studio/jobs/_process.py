@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from studio.core.errors import PlanError, StudioError
+from studio.core.errors import FileError, PlanError, StudioError
 from studio.core.state import State
 from studio.jobs import _locks
 from studio.jobs._folder import JobFolder, Outcome, Told, jobs_folder
@@ -182,11 +182,25 @@ def _begin(folder: JobFolder, recipe: Recipe, state: State | None) -> None:
         folder.prepare(recipe, state)
         child = spawn(folder, recipe, locks)
         _children[child.pid] = child
-        os.ftruncate(own, 0)
-        os.pwrite(own, str(child.pid).encode(), 0)
+        try:
+            _write(own, str(child.pid), folder.lock)
+        except FileError:  # a worker whose number nobody knows could not be ended
+            child.kill()
+            child.wait()
+            raise
     finally:
         for file in locks:
             os.close(file)
+
+
+def _write(file: int, text: str, path: Path) -> None:
+    """Make `text` the content of an open lock; raises FileError on a full disk."""
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, text.encode(), 0)
+    except OSError as error:
+        what = f"cannot be written ({error.strerror})."
+        raise FileError(what, where=str(path), remedy="Make room on the disk.") from None
 
 
 def _machine(recipe: Recipe) -> int:
@@ -196,8 +210,11 @@ def _machine(recipe: Recipe) -> int:
     for place in range(places):
         file = _locks.hold(jobs_folder() / f"place-{place}")
         if file is not None:
-            os.ftruncate(file, 0)
-            os.write(file, recipe.title.encode())
+            try:
+                _write(file, recipe.title, jobs_folder() / f"place-{place}")
+            except FileError:
+                os.close(file)
+                raise
             return file
     running = " and ".join((jobs_folder() / f"place-{i}").read_text() or "a job" for i in range(places))
     remedy = f"Let it end, cancel it, or allow more at once with {AT_ONCE}={places + 1}."

@@ -41,7 +41,10 @@ def common(engine: Engine, settings: TrainingSettings) -> str | None:
         split(engine, settings)
     except StudioError as error:
         return str(error)
-    return _augment.refuses(settings, engine.network.input_shape)
+    shape = engine.network.input_shape
+    if not _augment.channels_first(shape, engine.sources["train"].preprocess.layout):
+        shape = (shape[0], shape[-1], *shape[1:-1])
+    return _augment.refuses(settings, shape)
 
 
 def without_grid(engine: Engine, plan: Plan) -> str | None:
@@ -66,8 +69,8 @@ def student(engine: Engine, plan: Plan, settings: Any) -> str | None:
         chosen = next((step for step in work.steps if step.stage in (Stage.SPARSE, Stage.GRID)), None)
         if chosen is not None:
             return (
-                f"Fresh weights do not fit what {chosen.technique} has decided for {name} on others: take the step "
-                "away until the student is trained, or begin with important channels."
+                f"Fresh weights would not fit {name}, where {chosen.technique} has decided by the old ones: take the "
+                "step away until the student is trained, or begin with important channels."
             )
     return None
 

@@ -23,6 +23,8 @@ from studio.jobs._student import Student
 
 HARM = 0.02
 """Loss of the validation's metric that is worth a warning."""
+SOFT = ("label_smoothing", "mixup", "cutmix")
+"""Settings that say less than the labels do; too much of them is another cause of harm."""
 UNLABELLED = "Without labels it learned what the original network says; validation is how far they agree."
 
 
@@ -113,24 +115,45 @@ def about(
 
     A curve may begin with less taken away than the plan says.
     """
-    settings = task.settings.model_dump()
+    settings, curve = task.settings.model_dump(), figures["curve"]
+    validation = {"before": curve[0]["validation"], "after": _kept(curve)["validation"]}
     verdict = {} if goal.labelled else {"verdict": UNLABELLED}
     return {"job": job_name(task), "settings": settings, "metric": goal.metric, "threads": torch.get_num_threads(),
-            **verdict, **_warning(task, figures["curve"], untrained), **figures}  # fmt: skip
+            "validation": validation, **_ended(task, curve), **verdict, **_warning(task, curve, untrained),
+            **figures}  # fmt: skip
+
+
+def _kept(curve: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Entry of the epoch whose weights stay."""
+    return next((entry for entry in reversed(curve) if "kept" in entry), curve[-1])
+
+
+def _ended(task: Task, curve: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """Sentence on early stopping, as "ended"."""
+    settings: Any = task.settings
+    kept = _kept(curve)
+    if not settings.patience or "kept" not in kept:
+        return {}
+    after, best = len(curve) - 1, curve.index(kept)
+    stays = f"the best on validation stays, epoch {best} with {100 * kept['validation']:.2f} %"
+    return {"ended": f"Ended after epoch {after} of {settings.epochs}; {stays}."}
 
 
 def _warning(
     task: Task, curve: Sequence[Mapping[str, float]], untrained: Callable[[], float] | None
 ) -> dict[str, str]:  # fmt: skip
     """Sentence where training has done harm, as "warning": validation far below what it was before."""
-    before, after = curve[0]["validation"], curve[-1]["validation"]
+    before, after = curve[0]["validation"], _kept(curve)["validation"]
     if before - after > HARM and untrained is not None:
         before = untrained()
     if before - after <= HARM:
         return {}
     settings: Any = task.settings
     gradual = getattr(settings, "schedule", "") == "cubic" or getattr(settings, "rounds", 1) > 1
-    remedy = "Raise epochs: what is taken away bit by bit needs time." if gradual else "Lower the learning rate."
+    soft = [name for name in SOFT if getattr(settings, name)]
+    remedy = f"Lower the learning rate{', or ' + ' and '.join(soft) if soft else ''}."
+    if gradual:
+        remedy = "Raise epochs: what is taken away bit by bit needs time."
     return {"warning": f"Training did harm: validation {100 * after:.2f} %, {100 * before:.2f} % before. {remedy}"}
 
 
@@ -142,11 +165,6 @@ def loss_of(student: Student, goal: Goal) -> Any:
         return goal.loss(ends.of(student.model(x, ends.keep)), x, labels)
 
     return loss
-
-
-def last(curve: Sequence[Mapping[str, float]]) -> float:
-    """Validation of the last epoch."""
-    return curve[-1]["validation"]
 
 
 def _lesson(task: Task, student: Student, goal: Goal, samples: Samples) -> Lesson:

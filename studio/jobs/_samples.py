@@ -14,7 +14,7 @@ from studio.core.errors import DataError
 from studio.data import Dataset
 from studio.engine.engine import Engine
 from studio.engine.evaluator import CHUNK
-from studio.jobs._augment import augment, generator_of, mix
+from studio.jobs._augment import augment, channels_first, generator_of, mix
 from studio.jobs._settings import TrainingSettings
 
 SOME, FEWEST = 256, 16
@@ -46,9 +46,12 @@ class Samples:
         size = self.settings.batch_size
         indices = self._order(epoch)[place * size : (place + 1) * size]
         x = torch.from_numpy(self.dataset.batch(indices))
+        labels = None if self.labels is None else self.labels[indices]
+        first = channels_first(x.shape, self.dataset.preprocess.layout)
+        x = x if first else x.movedim(-1, 1)
         draws = generator_of(self.settings.seed, step)
-        x = augment(x, self.settings, draws)
-        return mix(x, None if self.labels is None else self.labels[indices], self.classes, self.settings, draws)
+        x, labels = mix(augment(x, self.settings, draws), labels, self.classes, self.settings, draws)
+        return (x if first else x.movedim(1, -1).contiguous()), labels
 
     @cached_property
     def validation(self) -> list[tuple[Tensor, Tensor | None]]:
@@ -95,9 +98,9 @@ def split(engine: Engine, settings: TrainingSettings) -> Samples:
     held = max(1, round(settings.validation * dataset.count))
     trained = order[held:]
     if len(trained) < settings.batch_size:
+        lower = f"Lower batch_size (now {settings.batch_size}) or give" if settings.batch_size > 1 else "Give"
         what = f"{len(trained):,} training samples are left beside {held:,} for validation: fewer than one batch."
-        remedy = f"Lower batch_size (now {settings.batch_size}) or give more data."
-        raise DataError(what, where=dataset.source, remedy=remedy)
+        raise DataError(what, where=dataset.source, remedy=f"{lower} more data.")
     few = BYTES // max(layer.activation_bytes for layer in engine.graph.layers)
     few = max(FEWEST, min(SOME, few))
     return Samples(dataset, settings, np.sort(trained), np.sort(order[:held]), labels, classes, few)

@@ -22,6 +22,8 @@ from studio.jobs._recipe import Recipe, plan_of, versions
 
 NICER = 10
 """Priority below that of the app."""
+TOLD = ("metric", "validation", "ended", "verdict", "difference", "interval", "warning")
+"""What a result tells of each of its jobs, beside their settings and time."""
 LOOK_S = 0.1
 """A pause or an end is noticed this soon."""
 
@@ -130,7 +132,7 @@ def _states(folder: JobFolder, recipe: Recipe) -> State:
 
 def _about(made: State, before: State | None, recipe: Recipe, done: Mapping[str, Any]) -> dict[str, Any]:
     """What a state tells: its job's own figures, all jobs that led to it, and the code that they ran under."""
-    done = {**done, **{name: made.about[name] for name in ("verdict", "warning") if name in made.about}}
+    done = {**done, **{name: made.about[name] for name in TOLD if name in made.about}}
     earlier = [] if before is None else before.about.get("jobs", [])
     code = [dict(recipe.versions)] + [versions()] * (versions() != dict(recipe.versions))
     return {**made.about, "jobs": [*earlier, dict(done)], "threads": recipe.threads, "versions": code}

@@ -8,9 +8,9 @@ from pytestqt.qtbot import QtBot
 
 from studio.desktop import fonts
 from studio.desktop.app import make_application
+from studio.desktop.scale import labels, round_values
 from studio.desktop.train.course import Course
 from studio.desktop.train.curves import LEFT, RIGHT, CurvePlot
-from studio.desktop.train.scale import labels, round_values
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,29 @@ def test_small_rates_can_be_typed(demo: Any, qtbot: QtBot) -> None:
     assert made.slider.value() == pytest.approx(made.slider.maximum() / 2, abs=1)  # half of the decades
     made.slider.setValue(made.slider.maximum())
     assert told[-1] == 1.0
+
+
+def test_tab_goes_through_the_settings_where_they_stand(demo: Any, qtbot: QtBot) -> None:
+    setup = demo.train.setup
+    setup.job.setFocus()
+    met = []
+    for _ in range(100):
+        qtbot.keyClick(demo.focusWidget(), Qt.Key.Key_Tab)
+        met.append(demo.focusWidget())
+        if met[-1] is setup.start:
+            break
+    names = [w.accessibleName() or w.text() for w in met]
+    assert names[0] == "Measure"
+    assert names[1].startswith("Epochs")
+    assert names[-1] == "Start training"
+    assert all(names)
+    order = [next(i for i, name in enumerate(names) if title in name) for title in ("Optimizer", "Momentum", "Mixup")]
+    assert order == sorted(order)
+
+
+def test_another_network_begins_with_plain_settings(demo: Any) -> None:
+    setup = demo.train.setup
+    setup.set_value("batch_size", 8)
+    assert setup.recipe.spec.values.batch_size == 8
+    demo.train.set_session(demo.session)
+    assert setup.recipe.spec.values.batch_size == 64

@@ -91,9 +91,14 @@ def test_the_running_job_is_shown_then_the_newest(demo: Any, qtbot: QtBot, held:
 
 def test_a_job_that_runs_elsewhere_takes_the_place_of_a_stopped_one(demo: Any, qtbot: QtBot, held: list[int]) -> None:
     train, session = demo.train, demo.session
-    leave(session, 2, 10)
+    stopped = leave(session, 2, 10)
     train.set_session(session)
     qtbot.waitUntil(lambda: epochs(train) == 2, timeout=WAIT_MS)
+    assert "before its first checkpoint; it begins anew" in train.run.state.text()
+    assert not train.run.left.isVisible()
+    stopped.checkpoint(0).write_bytes(b"")
+    train._show_status()
+    assert "it goes on from its checkpoint" in train.run.state.text()
     file = _locks.hold(leave(session, 1, 30).lock)
     assert file is not None
     held.append(file)

@@ -254,6 +254,26 @@ def test_a_full_disk_ends_the_job_with_that_error(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("fake")
+def test_no_worker_is_left_behind_where_its_number_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    real = os.pwrite
+
+    def full(file: int, text: bytes, at: int) -> int:
+        if text.isdigit():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, text, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(FileError, match="No space left"):
+            _process.start(recipe())
+    job = _process.start(recipe())  # neither the plan nor the machine is taken
+    assert job.wait(60) is not None
+    job.discard()
+
+
+@pytest.mark.usefixtures("fake")
 def test_a_model_in_memory_is_refused_before_the_start() -> None:
     with pytest.raises(ModelError, match="in memory only"):
         start(Recipe(Opened("/nowhere/Module"), Plan(), (JobSpec("fake"),)))

@@ -142,3 +142,48 @@ def test_retrain_sets_the_epochs_of_the_plans_own_retraining() -> None:
     ]
     assert plan.jobs[1].layers == own.layers
     assert [s.job for s in _jobs.with_jobs(Plan(), args).jobs] == ["retrain", "fake"]
+
+
+def test_a_result_waits_until_it_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("--preset", "int8", "--job", "fake(steps=30)")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine.txt").write_text("mine")
+    assert compress(capsys, tmp_path / "a", *command)[0] == 2
+    (left,) = find_unfinished()
+    assert left.status == "done"
+    monkeypatch.setattr(_process, "_begin", None)  # nothing is trained again
+    assert compress(capsys, tmp_path / "a", *command, "--force")[0] == 0
+    assert find_unfinished() == []
+
+
+def test_a_result_that_another_command_has_taken_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = _process.start
+
+    def taken(recipe: Any) -> JobProcess:
+        job = real(recipe)
+        job.wait(60)
+        job.discard()
+        return job
+
+    monkeypatch.setattr(_process, "start", taken)
+    code, _, err = compress(capsys, tmp_path / "a", "--preset", "int8", "--job", "fake")
+    assert code == 2
+    assert "another command has taken its result" in err
+
+
+def test_ctrl_c_on_a_cluster_says_that_nothing_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.jobs import _cluster
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_cluster, "run_many", stopped)
+    code, _, err = compress(capsys, tmp_path / "a", "--preset", "int8", "--job", "fake", "--cluster", "tcp://x:1")
+    assert code == 130
+    assert "it would begin anew" in err

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QToolTip, QWidget
 from studio.core.result import Result
 from studio.desktop import canvas, theme
 from studio.desktop.network.figures import expected, float_cost
+from studio.desktop.scale import labels, round_values
 from studio.desktop.theme import fonts
 from studio.session.events import Measured
 
@@ -158,15 +159,14 @@ class TradeoffPlot(QWidget):
     def _axes(self, p: QPainter, t: theme.Tokens) -> None:
         x0, x1, y0, y1 = self._ranges()
         box = self._box()
-        for i in range(4):
-            y = box.bottom() - i / 3 * box.height()
+        values = round_values(100 * y0, min(100.0, 100 * y1))
+        for value, text in zip(values, labels(values), strict=True):
+            y = box.bottom() - (value / 100 - y0) / (y1 - y0) * box.height()
             p.setPen(QPen(QColor(t.line), 1))
             p.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
             p.setPen(QColor(t.text2))
-            text = f"{100 * (y0 + i / 3 * (y1 - y0)):.1f} %"
-            p.drawText(
-                QRectF(0, y - 8, LEFT - 6, 16), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text
-            )
+            middle = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            p.drawText(QRectF(0, y - 8, LEFT - 6, 16), middle, f"{text} %")
         for tick in _ticks(2**x0 / 1024, 2**x1 / 1024):
             x = box.left() + (math.log2(tick * 1024) - x0) / (x1 - x0) * box.width()
             p.drawText(QRectF(x - 40, box.bottom() + 4, 80, 15), Qt.AlignmentFlag.AlignHCenter, f"{tick:g}")

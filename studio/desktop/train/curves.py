@@ -11,8 +11,8 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.desktop import canvas, fonts, theme
+from studio.desktop.scale import labels, round_values
 from studio.desktop.train.course import WITHOUT, Course
-from studio.desktop.train.scale import labels, round_values
 
 LEFT, RIGHT, BOTTOM, ROW = 54, 62, 34, 22
 SAMPLE = 30

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QFormLayout,
@@ -79,6 +80,7 @@ class JobForm(QScrollArea):
         super().__init__(parent)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes to its controls, and it scrolls to them
         self.controls: dict[str, Control] = {}
         self.shown: tuple[str, Mapping[str, Any]] | None = None  # job, all its values
 
@@ -90,6 +92,10 @@ class JobForm(QScrollArea):
             if self.shown is None or self.shown[0] != job or self.shown[1][name] != values[name]:
                 made.set_value(values[name])
         self.shown = (job, dict(values))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._order()  # Qt forgets it where a window takes the form in
 
     def _build(self, job: str) -> None:
         body = QWidget()
@@ -107,6 +113,17 @@ class JobForm(QScrollArea):
                 form.addRow(setting.title, made)
                 form.labelForField(made).setToolTip(setting.help)
         self.setWidget(body)
+        self._order()
+
+    def _order(self) -> None:
+        """Let Tab go through the controls where the form stands, though they were made last."""
+        before: QWidget = self
+        for made in self.controls.values():
+            for widget in made.findChildren(QWidget):
+                reached = widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.focusProxy() is None
+                if reached and widget.window() is self.window():  # lists that drop down are windows
+                    QWidget.setTabOrder(before, widget)
+                    before = widget
 
     def _tell(self, name: str, value: Any, final: bool) -> None:
         assert self.shown is not None

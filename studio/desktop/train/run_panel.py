@@ -20,6 +20,7 @@ STATES = {
     "running": "Training", "paused": "Paused", "stopped": "Stopped; it goes on from its checkpoint",
     "done": "Done: the result can be used", "cancelled": "Cancelled", "failed": "Failed",
 }  # fmt: skip
+UNSAVED = "Stopped before its first checkpoint; it begins anew"
 CANCEL = ("Cancel", "End the job for good; what it has made is removed")
 DISCARD = ("Discard", "Forget this job; what it has made is removed")
 APART = (
@@ -48,6 +49,7 @@ class RunPanel(QWidget):
         self.pause, self.cancel = QPushButton("Pause"), QPushButton(CANCEL[0])
         self.pause.setToolTip("Hold the job, or go on with it from its last checkpoint, which stays in any case")
         self.apply = QPushButton("Use the result")
+        self.apply.setObjectName("primary")
         self.apply.setToolTip("Make the trained network the current plan, as one entry that undo takes back")
         self._lay_out()
         self.show_standing(Standing(()))
@@ -105,15 +107,16 @@ class RunPanel(QWidget):
             why = (
                 f": {outcome.error['what']} {outcome.error['remedy']}" if outcome is not None and outcome.error else ""
             )
-            self.state.setText(f"{title(process.recipe)} · {STATES[status]}{why}")
+            stands = UNSAVED if status == "stopped" and not process.folder.saved else STATES[status]
+            self.state.setText(f"{title(process.recipe)} · {stands}{why}")
             self.state.setToolTip(self.state.text())
         elif not self.course.curves:
             self.state.setText("No job yet")
         going = status in ("running", "paused", "stopped")
         self.pause.setText("Pause" if status == "running" else "Try again" if status == "failed" else "Go on")
         self.pause.setVisible(going or status == "failed")
-        for widget in (self.bar, self.left):
-            widget.setVisible(going)
+        for widget in (self.bar, self.left):  # a stopped job goes on somewhere before its last report
+            widget.setVisible(status in ("running", "paused"))
         text, tip = CANCEL if going else DISCARD
         self.cancel.setText(text)
         self.cancel.setToolTip(tip)

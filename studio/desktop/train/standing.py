@@ -47,7 +47,8 @@ def look(session: Session, shown: JobProcess | None) -> Standing:
     if shown is not None and shown.status == "done":
         with suppress(StudioError):  # another window has just taken or discarded it
             made = shown.state().about.get("jobs", [])[-len(shown.recipe.jobs) :]
-            return Standing(tuple(left), _said(made, "verdict"), _said(made, "warning"))
+            verdict = " ".join(filter(None, (_said(made, "ended"), _said(made, "verdict"))))
+            return Standing(tuple(left), verdict, _said(made, "warning"))
     return Standing(tuple(left))
 
 

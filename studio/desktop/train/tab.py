@@ -94,6 +94,7 @@ class TrainTab(QWidget):
             self._latest.answered.connect(self._answered)
             self._jobs = Latest("jobs", self)
             self._jobs.answered.connect(self._stand)
+            self.setup.show_alone(FIRST)  # settings of another network would go unseen
             self.setup.show_recipe(session.plan.jobs)
             self._look()
         self._show_status()

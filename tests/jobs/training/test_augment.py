@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
-from studio.jobs._augment import augment, generator_of, mix, refuses, time_axis
+from studio.data import Preprocess
+from studio.jobs._augment import augment, channels_first, generator_of, mix, refuses, time_axis
+from studio.jobs._samples import Samples
 from studio.jobs._settings import TrainingSettings
 
 
@@ -146,8 +152,39 @@ def test_cutmix_pastes_one_window_and_labels_by_its_area() -> None:
 def test_what_does_not_fit_the_samples_is_refused() -> None:
     assert refuses(TrainingSettings(flip=True), (1, 40)) is not None
     assert refuses(TrainingSettings(time_shift=2), (1, 40)) is not None
+    assert "all 49" in str(refuses(TrainingSettings(time_shift=49), (1, 1, 49, 10)))
     assert refuses(TrainingSettings(cutout=9), (1, 3, 8, 8)) is not None
     assert refuses(TrainingSettings(cutout=8, shift=1, noise=0.5), (1, 3, 8, 8)) is None
     assert refuses(TrainingSettings(cutmix=0.5), (1, 40)) is not None
     assert refuses(TrainingSettings(mixup=0.5), (1, 40)) is None
-    assert "more than all samples" in str(refuses(TrainingSettings(mixup=0.6, cutmix=0.5), (1, 3, 8, 8)))
+    assert "add up to 1.1" in str(refuses(TrainingSettings(mixup=0.6, cutmix=0.5), (1, 3, 8, 8)))
+
+
+def test_where_the_channels_lie() -> None:
+    assert channels_first((1, 3, 32, 32), None)
+    assert not channels_first((1, 32, 32, 3), None)
+    assert not channels_first((1, 49, 10, 1), None)
+    assert channels_first((1, 16, 10, 10), None)  # none that could be: as most networks have them
+    assert channels_first((1, 3, 32, 3), "NCHW")
+    assert not channels_first((1, 3, 32, 3), "NHWC")
+    assert channels_first((1, 640), None)
+
+
+def test_samples_with_channels_last_move_along_time_and_width() -> None:
+    x = np.arange(4 * 12 * 5, dtype=np.float32).reshape(4, 12, 5, 1)
+    data: Any = SimpleNamespace(batch=lambda indices: x[indices], preprocess=Preprocess())
+    every = np.arange(4)
+
+    def batch(**settings: object) -> torch.Tensor:
+        chosen = TrainingSettings(batch_size=4, **settings)  # type: ignore[arg-type]
+        found = Samples(data, chosen, every, every[:1], None, 0).batch(0)[0]
+        return found[found.flatten(1).amin(1).argsort()]
+
+    assert torch.equal(batch(), torch.from_numpy(x))
+    late = batch(time_shift=3)
+    assert late.shape == x.shape
+    assert torch.equal(late[:, :, 1] - late[:, :, 0], torch.ones(4, 12, 1))  # the five of a step stay together
+    assert not torch.equal(late, batch())
+    mirrored = batch(flip=True)
+    assert {float(row[0, 1, 0] - row[0, 0, 0]) for row in mirrored} <= {1.0, -1.0}
+    assert torch.equal(mirrored.amin((2, 3)), torch.from_numpy(x).amin((2, 3)))

@@ -19,7 +19,16 @@ from studio.jobs._optimizers import factor
 from studio.jobs._samples import split
 from studio.jobs._settings import TrainingSettings
 from studio.network.network import Network
-from tests.jobs.training.conftest import Killed, Memory, Runner, canceller, engine_of, killer, often
+from tests.jobs.training.conftest import (
+    Killed,
+    Memory,
+    Runner,
+    canceller,
+    engine_of,
+    killer,
+    often,
+    trained_network,
+)
 
 PRUNED = Plan().with_default(Step("prune_weights", amount=0.7))
 SHORT = {"epochs": 3, "batch_size": 60, "learning_rate": 0.05}
@@ -85,6 +94,24 @@ def test_training_that_does_harm_says_so(engine: Engine) -> None:
     assert curve[0]["validation"] - curve[-1]["validation"] > 0.02
     assert "Lower the learning rate" in harmed.about["warning"]
     assert "warning" not in Runner().run("retrain", engine, Plan(), epochs=1, batch_size=54).about
+
+
+def test_harm_beside_soft_labels_names_them(engine: Engine) -> None:
+    wild = {"epochs": 1, "batch_size": 54, "learning_rate": 1.0, "clip": 0.0, "mixup": 0.5, "label_smoothing": 0.1}
+    assert "or label_smoothing and mixup." in Runner().run("retrain", engine, Plan(), **wild).about["warning"]
+
+
+@pytest.mark.parametrize("soft", [{"label_smoothing": 0.1}, {"mixup": 0.5}])
+def test_a_network_with_far_scores_learns_by_soft_labels_too(files: dict[str, Path], soft: dict[str, float]) -> None:
+    """Scores of hundreds: cross-entropy with soft labels would first of all have to make them small."""
+    network = trained_network()
+    last = network.by_name["fc"].operator
+    with torch.no_grad():
+        for tensor in (last.weight, last.bias):
+            tensor.mul_(200)
+    about = Runner().run("retrain", engine_of(network, files), Plan(), epochs=2, batch_size=54, **soft).about
+    assert "warning" not in about
+    assert about["curve"][-1]["loss"] < 20
 
 
 def test_masks_that_tighten_are_held_against_all_of_the_plan(engine: Engine) -> None:

@@ -80,7 +80,12 @@ def test_early_stopping_returns_the_best_epoch(engine: Engine, runner: Runner) -
     state = runner.run("retrain", engine, HALF, **{**SETTINGS, "epochs": 30, "patience": 2})
     curve = [entry["validation"] for entry in state.about["curve"]]
     assert len(curve) < 30
-    assert len(curve) - 2 - int(np.argmax(curve[1:])) == 2  # the first one is before training
+    best = 1 + int(np.argmax(curve[1:]))  # the first one is before training
+    assert len(curve) - 1 - best == 2
+    assert state.about["validation"] == {"before": curve[0], "after": curve[best]}
+    words = f"Ended after epoch {best + 2} of 30; the best on validation stays, epoch {best} with"
+    assert words in state.about["ended"]
+    assert "ended" not in runner.run("retrain", engine, HALF, **SETTINGS).about
 
 
 def test_masks_begin_with_a_part_and_tighten_to_all_of_the_amount(engine: Engine) -> None:
