@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +86,29 @@ def test_ctrl_c_keeps_the_checkpoint_and_the_same_command_goes_on(
     assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
 
 
-def test_a_job_that_was_killed_from_outside_says_how_to_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _taken(job: JobProcess) -> None:
+    job.wait(60)
+    job.discard()
+
+
+@pytest.mark.parametrize(
+    ("end", "words"), [(JobProcess.kill, "ended from outside"), (_taken, "another command has taken its result")]
+)
+def test_a_job_that_is_gone_says_why_and_how_to_go_on(
+    end: Callable[[JobProcess], None], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     real = _process.start
 
-    def killed(recipe: Any) -> JobProcess:
+    def started(recipe: Any) -> JobProcess:
         job = real(recipe)
-        job.kill()
+        end(job)
         return job
 
-    monkeypatch.setattr(_process, "start", killed)
+    monkeypatch.setattr(_process, "start", started)
     code, _, err = compress(capsys, tmp_path / "a", "--preset", "int8", "--job", "fake")
     assert code == 2
-    assert "ended from outside" in err
+    assert words in err
     assert "same command" in err
 
 
@@ -156,23 +166,6 @@ def test_a_result_waits_until_it_is_exported(
     monkeypatch.setattr(_process, "_begin", None)  # nothing is trained again
     assert compress(capsys, tmp_path / "a", *command, "--force")[0] == 0
     assert find_unfinished() == []
-
-
-def test_a_result_that_another_command_has_taken_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = _process.start
-
-    def taken(recipe: Any) -> JobProcess:
-        job = real(recipe)
-        job.wait(60)
-        job.discard()
-        return job
-
-    monkeypatch.setattr(_process, "start", taken)
-    code, _, err = compress(capsys, tmp_path / "a", "--preset", "int8", "--job", "fake")
-    assert code == 2
-    assert "another command has taken its result" in err
 
 
 def test_ctrl_c_on_a_cluster_says_that_nothing_is_kept(
