@@ -77,6 +77,7 @@ def train(session: Session, args: argparse.Namespace, progress: Progress) -> Job
     if not session.plan.jobs:
         return None
     recipe = session.jobs.recipe(threads=args.threads or threads())
+    _say_outlook(session, recipe)
     if args.cluster is not None:
         from studio.jobs._cluster import run_many
 
@@ -91,6 +92,16 @@ def train(session: Session, args: argparse.Namespace, progress: Progress) -> Job
     _follow(job, progress)
     session.jobs.take(job.recipe, job.state())
     return job
+
+
+def _say_outlook(session: Session, recipe: Recipe) -> None:
+    """Say on stderr what each job will train, and on what."""
+    from studio.jobs._settings import TrainingSettings
+    from studio.session.training import outlook
+
+    for i, spec in enumerate(recipe.jobs):
+        if isinstance(spec.values, TrainingSettings):
+            sys.stderr.write(f"{spec.job}: {outlook(session, (), i).words()}\n")
 
 
 def threads() -> int:

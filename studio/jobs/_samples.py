@@ -40,6 +40,11 @@ class Samples:
         """Steps of an epoch; what is left over at the end waits for the next shuffle."""
         return len(self.trained) // self.settings.batch_size
 
+    @property
+    def absent(self) -> int:
+        """Classes that no sample has; 0 without labels."""
+        return 0 if self.labels is None else self.classes - len(np.unique(self.labels.numpy()))
+
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """Augmented samples and labels of a step, counted through all epochs; see `mix` for labels of mixed ones."""
         epoch, place = divmod(step, self.batches)

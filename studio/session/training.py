@@ -27,7 +27,8 @@ class Outlook:
     """One job as it would run. `steps`: by technique with its chip ("Quantize (Q8)") the number of layers.
 
     `after`: those of the steps that round, where the job trains in float and they come only after it.
-    `labelled`: False where it learns what the original network, or a teacher, says of the samples.
+    `labelled`: False where it learns what the original network, or a teacher, says of the samples. `absent`:
+    classes without a sample.
     """
 
     layers: int
@@ -40,9 +41,10 @@ class Outlook:
     steps: Mapping[str, int]
     after: frozenset[str] = frozenset()
     labelled: bool = True
+    absent: int = 0
 
     def words(self) -> str:
-        """In two sentences, or three where rounding comes after the training or labels are missing."""
+        """In two sentences, and one more each where rounding comes after, or labels or classes are missing."""
         plan = _on_layers({step: n for step, n in self.steps.items() if step not in self.after})
         after = _on_layers({step: n for step, n in self.steps.items() if step in self.after})
         how = f"with {plan or 'no compression'}."
@@ -52,6 +54,8 @@ class Outlook:
         samples = f"{self.trained:,} samples of {self.data}, {self.held:,} more for validation"
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''} of {self.batches:,} batches"
         labels = "" if self.labelled else " They have no labels: it learns what the teacher says of them."
+        if self.absent:
+            labels = f" Classes without a sample: {self.absent}; training unlearns them."
         return f"{self.layers} layers, {self.parameters:,} parameters, {how} On {samples}: {epochs}.{labels}"
 
 
@@ -75,7 +79,7 @@ def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> 
     return Outlook(
         len(weighted), sum(layer.parameters for layer in weighted), samples.dataset.name, len(samples.trained),
         len(samples.held), samples.batches, samples.settings.epochs, dict(Counter(map(_named, steps))),
-        frozenset(after), samples.labels is not None,
+        frozenset(after), samples.labels is not None, samples.absent,
     )  # fmt: skip
 
 

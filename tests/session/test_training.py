@@ -41,6 +41,19 @@ def test_rounding_after_a_float_training_is_not_said_to_be_trained_with(session:
     assert "float" not in words("retrain")
 
 
+def test_classes_without_a_sample_are_told(session: Session, tmp_path: Path) -> None:
+    with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
+        np.savez(tmp_path / "few.npz", **{**found, "y": np.where(found["y"] == 1, 0, found["y"])})
+    model = paths.resource("demo") / "parts.onnx"
+    few = open_session(model, paths.resource("demo") / "crops_test.npz", train=tmp_path / "few.npz", samples=50)
+    few.cancel()
+    try:
+        assert "Classes without a sample: 1; training unlearns them." in outlook(few, (JobSpec("retrain"),)).words()
+        assert "without a sample" not in outlook(session, (JobSpec("retrain"),)).words()
+    finally:
+        few.close()
+
+
 def test_training_data_without_labels_is_told(session: Session, tmp_path: Path) -> None:
     with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
         np.savez(tmp_path / "bare.npz", **{name: found[name] for name in found.files if name not in ("y", "classes")})
