@@ -91,7 +91,8 @@ class CurvePlot(QWidget):
         """Name of a curve with its newest value."""
         value = list(points.values())[-1]
         shown = f"validation {name}" if name == WITHOUT else name
-        shown += " with teacher" if self._course.compared and not name.endswith(WITHOUT) else ""
+        alone = not self._course.marks  # in a recipe the curve goes on through jobs that have no teacher
+        shown += " with teacher" if self._course.compared and alone and not name.endswith(WITHOUT) else ""
         return f"{shown} {value:.3g}" if left(name) else f"{shown} {100 * value:.2f} %"
 
     def _entry(self, p: QPainter, t: theme.Tokens, entry: Entry) -> None:
