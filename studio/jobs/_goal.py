@@ -17,10 +17,10 @@ from studio.jobs._samples import Samples
 from studio.network.network import Network
 
 Values = Mapping[str, Tensor]
-MARGIN = 20.0
-"""Lead of the best class score over the next (median) up to which scores are learned by soft labels as they are."""
 Forward = Callable[[Tensor, Collection[str]], Values]
 """`forward(x, keep)`: outputs and kept nodes by name."""
+MARGIN = 20.0
+"""Lead of the best class score over the next (median) up to which scores are learned by soft labels as they are."""
 
 
 class Model(Protocol):
