@@ -6,21 +6,20 @@ and augmentation. The float network of the first part is also the teacher where 
 "larger teacher": there it is the other case's, retrained for `TEACHER_EPOCHS`. A tenth of the training data is
 held back (rates were chosen on it, the job of int8 was not: see `SEEN`); figures of a compressed plan come from
 its `model.ecs`, read back and run. The first and the last layer have 8 bits in int4 and ternary, as in Esser et
-al. 2020. One thread; seconds are wall clock.
+al. 2020. One thread; seconds are wall clock. A run that was killed goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _common import SHARED, Memory, arguments, cases, finish, network_of, say, table, training_engine
+from _common import SHARED, arguments, cases, finish, network_of, say, table, training_engine
 
 CASES = ("ic_resnet8", "cifar10_resnet20")
 FLOAT = "float"
@@ -163,7 +162,8 @@ def first(case: dict[str, Any], args: Any, epochs: int, seed: int) -> Path | Non
     file: Path = args.out / f"{case['name']}-{epochs}-{seed}-{'quick' if args.quick else 'all'}.npz"
     if not file.exists():
         engine = engine_of(case, 3000 if args.quick else None)
-        plan, _ = trained(engine, plan_of(case["name"], TRIALS[FLOAT], engine), TRIALS[FLOAT], epochs, seed, {})
+        start = plan_of(case["name"], TRIALS[FLOAT], engine)
+        plan, _, _ = trained(engine, start, TRIALS[FLOAT], epochs, seed, {}, file.with_suffix(".checkpoint"))
         found = {name: t.detach().numpy() for name, t in _tensors(engine.variant(plan).network).items()}
         part = file.with_suffix(".part.npz")
         np.savez(part, **found)
@@ -184,17 +184,22 @@ def taught_by(name: str, args: Any, seed: int) -> dict[str, str]:
     return {"teacher": str(args.out / "teacher" / "model-float.onnx"), "teacher_preprocess": str(preprocess)}
 
 
-def trained(engine: Any, plan: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any]) -> tuple[Any, Any]:
-    """Plan of a trial, with what its training made, and the curve."""
+def trained(
+    engine: Any, plan: Any, trial: Trial, epochs: int, seed: int, changes: dict[str, Any], checkpoint: Path
+) -> tuple[Any, Any, float]:
+    """Plan of a trial with what its training made, the curve, and the seconds; goes on from a checkpoint."""
     from studio.core import registry
     from studio.core.settings import validate
     from studio.jobs._base import Task
+    from studio.jobs._checkpoints import FileCheckpoints
 
     job = registry.find("jobs", trial.job)
     given = {"epochs": epochs, "seed": seed, **AUGMENT, **trial.settings, **changes}
-    task = Task(engine, plan, validate(job.settings, given, job.name), _told, Memory(), lambda: None)
+    kept = FileCheckpoints(checkpoint, every=60.0)
+    task = Task(engine, plan, validate(job.settings, given, job.name), _told, kept, lambda: None)
     state = job.run(task)
-    return replace(plan, state=engine.add_state(state)), state.about["curve"]
+    checkpoint.unlink(missing_ok=True)
+    return replace(plan, state=engine.add_state(state)), state.about["curve"], kept.seconds
 
 
 def _told(report: Any) -> None:
@@ -233,7 +238,8 @@ def run(case: dict[str, Any], args: Any, name: str, seed: int) -> dict[str, Any]
         if found["identity"] == identity:
             row: dict[str, Any] = found["row"]
             return row
-    row = {"case": case["name"], "plan": name, "seed": seed, **measured(case, args, trial, seed, changes)}
+    found = measured(case, args, trial, seed, changes, file.with_suffix(f".after-{args.first}.checkpoint"))
+    row = {"case": case["name"], "plan": name, "seed": seed, **found}
     say(str(row))
     part = file.with_suffix(".part")
     part.write_text(json.dumps({"identity": identity, "row": row}))
@@ -241,7 +247,9 @@ def run(case: dict[str, Any], args: Any, name: str, seed: int) -> dict[str, Any]
     return row
 
 
-def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: dict[str, Any]) -> dict[str, Any]:
+def measured(
+    case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: dict[str, Any], checkpoint: Path
+) -> dict[str, Any]:
     """Train one plan, write its file and run that."""
     from studio.engine.exporting import export_plan
 
@@ -251,9 +259,7 @@ def measured(case: dict[str, Any], args: Any, trial: Trial, seed: int, changes: 
     start = plan_of(case["name"], trial, engine)
     engine.prepare(start)
     before = engine.measure(start)
-    began = time.monotonic()
-    plan, curve = trained(engine, start, trial, args.epochs, seed, changes)
-    seconds = time.monotonic() - began
+    plan, curve, seconds = trained(engine, start, trial, args.epochs, seed, changes, checkpoint)
     weights = 4 * sum(t.numel() for t in _tensors(engine.network).values())
     manifest = export_plan(engine, plan, args.out / "files", ("packed",), {"name": case["name"]}, force=True)
     written = manifest["exports"][0]
@@ -297,7 +303,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rate", type=float, help="learning rate instead of the benchmark's own")
     parser.add_argument("--out", type=Path, default=Path("/tmp/edge-studio-training"), help="folder of what is made")
-    parser.add_argument("--resume", action="store_true", help="take rows that an earlier run finished")
+    parser.add_argument("--resume", action="store_true", help="take rows that an earlier run finished; what it was "
+                        "amid goes on in any case")  # fmt: skip
     args = parser.parse_args()
     if args.quick:
         args.first, args.epochs = 1, 1
