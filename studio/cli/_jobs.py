@@ -97,11 +97,11 @@ def train(session: Session, args: argparse.Namespace, progress: Progress) -> Job
 def _say_outlook(session: Session, recipe: Recipe) -> None:
     """Say on stderr what each job will train, and on what."""
     from studio.jobs._settings import TrainingSettings
-    from studio.session.training import outlook
+    from studio.session.training import outlook_of
 
     for i, spec in enumerate(recipe.jobs):
         if isinstance(spec.values, TrainingSettings):
-            sys.stderr.write(f"{spec.job}: {outlook(session, (), i).words()}\n")
+            sys.stderr.write(f"{spec.job}: {outlook_of(session, recipe, i).words()}\n")
 
 
 def threads() -> int:

@@ -14,7 +14,7 @@ from studio.core.plan import Plan
 from studio.core.step import Step, Steps
 from studio.core.technique import Stage
 from studio.jobs._estimate import Estimate, measure
-from studio.jobs._recipe import plan_of
+from studio.jobs._recipe import Recipe, plan_of
 from studio.jobs._samples import split
 from studio.jobs._settings import TrainingSettings
 
@@ -68,8 +68,12 @@ def outlook(session: Session, specs: Sequence[JobSpec] = (), index: int = 0) -> 
 
     Raises Refused where one of the jobs cannot run on this plan and data.
     """
-    recipe, engine = session.jobs.recipe(specs), session.engine
-    spec = recipe.jobs[index]
+    return outlook_of(session, session.jobs.recipe(specs), index)
+
+
+def outlook_of(session: Session, recipe: Recipe, index: int = 0) -> Outlook:
+    """Return what job `index` of a recipe of the session would do."""
+    spec, engine = recipe.jobs[index], session.engine
     plan = plan_of(recipe.plan, spec, session.graph, recipe.plan.state)
     weighted = engine.variant(plan).graph.weighted
     samples = split(engine, cast(TrainingSettings, spec.values))

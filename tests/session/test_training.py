@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,27 +41,25 @@ def test_rounding_after_a_float_training_is_not_said_to_be_trained_with(session:
     assert "float" not in words("retrain")
 
 
-def test_classes_without_a_sample_are_told(session: Session, tmp_path: Path) -> None:
-    with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
-        np.savez(tmp_path / "few.npz", **{**found, "y": np.where(found["y"] == 1, 0, found["y"])})
-    model = paths.resource("demo") / "parts.onnx"
-    few = open_session(model, paths.resource("demo") / "crops_test.npz", train=tmp_path / "few.npz", samples=50)
-    few.cancel()
+def words_on(folder: Path, arrays: Mapping[str, np.ndarray]) -> str:
+    """What a retraining of the demo on these arrays would do, in words."""
+    np.savez(folder / "train.npz", **arrays)
+    demo = paths.resource("demo")
+    session = open_session(demo / "parts.onnx", demo / "crops_test.npz", train=folder / "train.npz", samples=50)
+    session.cancel()
     try:
-        assert "Classes without a sample: 1; training unlearns them." in outlook(few, (JobSpec("retrain"),)).words()
-        assert "without a sample" not in outlook(session, (JobSpec("retrain"),)).words()
+        return outlook(session, (JobSpec("retrain"),)).words()
     finally:
-        few.close()
+        session.close()
 
 
-def test_training_data_without_labels_is_told(session: Session, tmp_path: Path) -> None:
+def test_classes_and_labels_that_are_missing_are_told(session: Session, tmp_path: Path) -> None:
     with np.load(paths.resource("demo") / "crops_calibration.npz") as found:
-        np.savez(tmp_path / "bare.npz", **{name: found[name] for name in found.files if name not in ("y", "classes")})
-    model = paths.resource("demo") / "parts.onnx"
-    bare = open_session(model, paths.resource("demo") / "crops_test.npz", train=tmp_path / "bare.npz", samples=50)
-    bare.cancel()
-    try:
-        assert "They have no labels" in outlook(bare, (JobSpec("retrain"),)).words()
-        assert "labels" not in outlook(session, (JobSpec("retrain"),)).words()
-    finally:
-        bare.close()
+        arrays = dict(found)
+    few = words_on(tmp_path, arrays | {"y": np.where(arrays["y"] == 1, 0, arrays["y"])})
+    bare = words_on(tmp_path, {name: array for name, array in arrays.items() if name not in ("y", "classes")})
+    whole = outlook(session, (JobSpec("retrain"),)).words()
+    assert "Classes without a sample: 1; training unlearns them." in few
+    assert "without a sample" not in whole
+    assert "They have no labels" in bare
+    assert "labels" not in whole
