@@ -20,7 +20,10 @@ Progress = Callable[[str, int, int], None]
 def data_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     """Arguments of every verb that takes DATA."""
     parser.add_argument(
-        "--data", metavar="DATA", required=required, help="evaluation data: .npz or a folder of pictures"
+        "--data",
+        metavar="DATA",
+        required=required,
+        help="evaluation data: .npz, a folder of pictures, or MODULE:FUNCTION",
     )
     preprocess_arguments(parser)
 
@@ -51,7 +54,7 @@ def model_arguments(parser: argparse.ArgumentParser, *, optional: bool = False) 
 def code_arguments(parser: argparse.ArgumentParser) -> None:
     """The user's own code, and the consent to run it."""
     parser.add_argument("--factory", metavar="MODULE:FUNCTION", help="code that makes the torch module of a state dict")
-    parser.add_argument("--trust", action="store_true", help="run the code that --factory names")
+    parser.add_argument("--trust", action="store_true", help="run the code that --factory or DATA names")
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +76,7 @@ def open_session(args: argparse.Namespace, model: str, progress: Progress) -> Se
 
 def find_code(args: argparse.Namespace) -> None:
     """Let trusted code be found where the command is typed, as `python -m` finds it."""
-    if args.factory and args.trust and os.getcwd() not in sys.path:
+    if args.trust and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
 
 

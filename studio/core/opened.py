@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from studio.core.code import names_code
+
 
 @dataclass(frozen=True)
 class Opened:
-    """Arguments that open a model with its data again: absolute paths and plain values."""
+    """Arguments that open a model with its data again: absolute paths and plain values.
+
+    Data may be "package.module:function", which the user has trusted, as `factory`.
+    """
 
     model: str
     data: str | None = None
@@ -22,3 +27,9 @@ class Opened:
     factory: str | None = None  # "package.module:function" that made the module; the user has trusted it
     input_shape: tuple[int, ...] | None = None  # with a batch of 1, where a module does not tell it
     prepared: dict[str, dict[str, Any]] | None = None  # by role: how its samples were prepared in the end
+
+    @property
+    def code(self) -> list[str]:
+        """Functions of the user's own among model and data."""
+        named = (self.factory, self.data, self.calibration, self.train)
+        return [name for name in named if name is not None and names_code(name)]

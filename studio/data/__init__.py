@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from studio.core.code import names_code
 from studio.core.errors import DataError, FileError
-from studio.data import folder, idx, npz
+from studio.data import folder, idx, made, npz
 from studio.data.annotated import FILE
 from studio.data.archive import check_file
 from studio.data.dataset import Dataset
@@ -27,16 +28,18 @@ def open(  # noqa: A001
     samples: int | None = None,
     seed: int = 0,
     plan_preprocess: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Dataset:
-    """Open an .npz, a folder of pictures or an idx pair for a network.
+    """Open an .npz, a folder of pictures, an idx pair or what code makes, for a network.
 
     `input_shape`: the network's, with a batch of 1. `preprocess`: keys or a file; they win over the
     keys of the data file, and those over `plan_preprocess`. `label`: the field of annotations.json
     that is the picture's label. `samples`: a seeded draw of so many, by class where labels exist.
+    `trust`: run `source` where it is "package.module:function".
     Raises FileError or DataError that names file, place and remedy.
     """
-    path = Path(source).expanduser().resolve()
-    found = _read(path, label)
+    found = _read(source, label, trust)
+    path = found.path
     explicit: Mapping[str, Any] = {}
     if preprocess is not None:
         explicit = preprocess if isinstance(preprocess, Mapping) else load(Path(preprocess).expanduser())
@@ -59,7 +62,10 @@ def check_labels(dataset: Dataset, classes: int) -> None:
         raise DataError(what, where=dataset.source, remedy=remedy)
 
 
-def _read(path: Path, label: str | None) -> Source:
+def _read(source: Path | str, label: str | None, trust: bool) -> Source:
+    if isinstance(source, str) and names_code(source):
+        return made.read(source, label, trust=trust)
+    path = Path(source).expanduser().resolve()
     if path.is_dir():
         return folder.read(path, label)
     check_file(path)
@@ -69,7 +75,7 @@ def _read(path: Path, label: str | None) -> Source:
         return npz.read(path, label)
     if path.name == FILE:
         return folder.read(path.parent, label)
-    remedy = "Give an .npz with 'x' and 'y', a folder of pictures, or an idx file."
+    remedy = "Give an .npz with 'x' and 'y', a folder of pictures, an idx file, or package.module:function."
     raise FileError("is not a kind of data that can be read.", where=str(path), remedy=remedy)
 
 

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 
@@ -19,6 +19,22 @@ LIMIT = 16 << 30
 MAPPED = 256 << 20
 """Stored (uncompressed) arrays from this size on are mapped from the file instead of read."""
 LFS = b"version https://git-lfs"
+
+
+class Arrays(Protocol):
+    """Named arrays from one place: an .npz, or what code of the user's has made."""
+
+    path: Path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays."""
+
+    def __contains__(self, name: str) -> bool:
+        """True where there is an array of this name."""
+
+    def array(self, name: str) -> np.ndarray:
+        """Return one array; raises DataError for pickled objects and what is no array."""
 
 
 class Archive:

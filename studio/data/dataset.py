@@ -14,7 +14,7 @@ from studio.core.errors import DataError
 from studio.data.fit import ArrayFit, PictureFit, needs_pictures
 from studio.data.preprocess import Preprocess
 from studio.data.sampling import balanced_order
-from studio.data.sources import Arrays, Pictures, Source
+from studio.data.sources import Arrays, Source
 
 CACHE = 256 << 20
 """Bytes of decoded pictures that stay in memory: a preview reads the same chunks again and again."""
@@ -89,9 +89,10 @@ class Dataset:
         return balanced_order(self.count, self.labels, seed, first)
 
     def _identify(self, samples: int | None, seed: int) -> str:
-        status = self._source.path.stat()
-        facts = [self._where, status.st_size, status.st_mtime_ns, self.preprocess.to_json(), self._shape, samples, seed]
-        facts.append(self._source.stamp if isinstance(self._source, Pictures) else "")
+        facts = [self._where, self.preprocess.to_json(), self._shape, samples, seed, self._source.stamp]
+        if self._source.path.exists():
+            status = self._source.path.stat()
+            facts += [status.st_size, status.st_mtime_ns]
         if self.labels is not None:
             facts.append(hashlib.sha256(self.labels.tobytes()).hexdigest())
         return "sha256:" + hashlib.sha256(json.dumps(facts).encode()).hexdigest()

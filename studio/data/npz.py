@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.core.errors import DataError
+from studio.data import archive as archives
 from studio.data.archive import Archive
 from studio.data.sources import Arrays, Pictures, Source, integer_labels
 
@@ -20,17 +21,21 @@ SLICE = 64 << 20
 
 def read(path: Path, label: str | None = None) -> Source:
     """Samples of an .npz; `label` names another array than `y`. Raises FileError or DataError."""
-    archive = Archive(path)
+    return samples(Archive(path), label)
+
+
+def samples(archive: archives.Arrays, label: str | None = None) -> Source:
+    """Samples of named arrays; raises DataError."""
     if "x" in archive:
         return _arrays(archive, label)
     if "blob" in archive and "offsets" in archive:
         return _blob(archive, label)
     found = ", ".join(repr(name[:40])[1:-1] for name in archive.names[:8]) or "nothing"
     remedy = "It needs 'x' (samples first) and 'y', or pictures as 'blob' and 'offsets'."
-    raise DataError(f"there are no samples (found: {found}).", where=str(path), remedy=remedy)
+    raise DataError(f"there are no samples (found: {found}).", where=str(archive.path), remedy=remedy)
 
 
-def _arrays(archive: Archive, label: str | None) -> Arrays:
+def _arrays(archive: archives.Arrays, label: str | None) -> Arrays:
     where, x = str(archive.path), archive.array("x")
     if x.dtype not in (np.float32, np.uint8):
         remedy = "Save it as float32 or uint8, for instance x.astype('float32')."
@@ -61,7 +66,7 @@ def check_finite(x: np.ndarray, where: str) -> None:
                 raise DataError(what, where=where, remedy=remedy)
 
 
-def _blob(archive: Archive, label: str | None) -> Pictures:
+def _blob(archive: archives.Arrays, label: str | None) -> Pictures:
     where = str(archive.path)
     blob, offsets = archive.array("blob"), archive.array("offsets")
     if blob.dtype != np.uint8 or blob.ndim != 1:
@@ -95,7 +100,7 @@ def check_offsets(offsets: np.ndarray, size: int, where: str) -> None:
         raise DataError(f"offset {worst} lies outside the blob of {size:,} bytes.", where=where, remedy=remedy)
 
 
-def _labels(archive: Archive, count: int, label: str | None) -> np.ndarray | None:
+def _labels(archive: archives.Arrays, count: int, label: str | None) -> np.ndarray | None:
     if label and label not in archive:
         what = f"there is no array '{label}' for the labels (found: {', '.join(archive.names[:8])})."
         raise DataError(what, where=str(archive.path), remedy="Name one of them with --label, or leave it out for 'y'.")
@@ -103,7 +108,7 @@ def _labels(archive: Archive, count: int, label: str | None) -> np.ndarray | Non
     return integer_labels(archive.array(name), count, str(archive.path), name) if name in archive else None
 
 
-def class_names(archive: Archive) -> tuple[str, ...] | None:
+def class_names(archive: archives.Arrays) -> tuple[str, ...] | None:
     """Class names in `classes` (or words in `labels`), or None."""
     for name in ("classes", "labels"):
         if name in archive:
@@ -113,7 +118,7 @@ def class_names(archive: Archive) -> tuple[str, ...] | None:
     return None
 
 
-def _layout(archive: Archive) -> str | None:
+def _layout(archive: archives.Arrays) -> str | None:
     if "layout" not in archive:
         return None
     value = archive.array("layout")
@@ -124,7 +129,7 @@ def _layout(archive: Archive) -> str | None:
     return text
 
 
-def _stored(archive: Archive) -> dict[str, Any]:
+def _stored(archive: archives.Arrays) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in STORED:
         if name in archive:

@@ -22,6 +22,7 @@ class Arrays:
     classes: tuple[str, ...] | None = None
     stored: Mapping[str, Any] = field(default_factory=dict)  # preprocessing keys that the file itself gives
     layout: str | None = None  # of the data: NCHW or NHWC, where the file says so
+    stamp: str = ""  # of the content, where no file has size and time
 
     @property
     def count(self) -> int:
@@ -40,7 +41,7 @@ class Pictures:
     labels: np.ndarray | None = None
     classes: tuple[str, ...] | None = None
     stored: Mapping[str, Any] = field(default_factory=dict)
-    stamp: str = ""  # sizes and times of single files, for the content id
+    stamp: str = ""  # sizes and times of single files, or of the content, for the content id
 
 
 Source = Arrays | Pictures

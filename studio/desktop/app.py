@@ -35,7 +35,9 @@ def make_application() -> QApplication:
     return app
 
 
-def run(*, demo: bool = False, model: str | None = None, plan: str | None = None, **opened: Any) -> int:
+def run(
+    *, demo: bool = False, model: str | None = None, plan: str | None = None, trust: bool = False, **opened: Any
+) -> int:
     """Open the window, on a model or the demo where asked; returns the exit code."""
     app = make_application()
     # Painting calls Qt hundreds of times, and each call may wait for a thread that holds Python's lock:
@@ -55,7 +57,7 @@ def run(*, demo: bool = False, model: str | None = None, plan: str | None = None
         from studio.session.autosave import Opened
 
         what = Opened(model, **{k: _text(v) for k, v in opened.items()})
-        QTimer.singleShot(0, lambda: window.open_model(what, plan))
+        QTimer.singleShot(0, lambda: window.open_model(what, plan, trust=trust))
     code = app.exec()
     notices.uninstall()
     return code

@@ -43,6 +43,7 @@ class Opener(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._stopped = False
+        self._trusted: set[str] = set()
         self._thread: Thread | None = None
 
     @property
@@ -50,9 +51,16 @@ class Opener(QObject):
         """True while something is being opened."""
         return self._thread is not None and self._thread.is_alive()
 
-    def start(self, what: Opened | None, plan: Plan | Path | str | None = None, *, as_left: bool = False) -> None:
-        """Open a model, or the demo (None); `as_left`: without the plan where that no longer fits."""
+    def start(
+        self, what: Opened | None, plan: Plan | Path | str | None = None, *, as_left: bool = False, trust: bool = False
+    ) -> None:
+        """Open a model, or the demo (None); `as_left`: without the plan where that no longer fits.
+
+        `trust`: run the code that `what` names, and whenever it is named again.
+        """
         self._stopped = False
+        if trust and what is not None:
+            self._trusted.update(what.code)
         self._thread = Thread(target=self._work, args=(what, plan, as_left), name="opener", daemon=True)
         self._thread.start()
 
@@ -80,7 +88,8 @@ class Opener(QObject):
         report = self.progress.emit
         if what is None:
             return demo.open_demo(plan if isinstance(plan, Plan) else None, report)
-        opened = partial(open_session, **asdict(what), progress=report, stop=lambda: self._stopped)
+        trust = self._trusted.issuperset(what.code)
+        opened = partial(open_session, **asdict(what), trust=trust, progress=report, stop=lambda: self._stopped)
         try:
             return opened(plan=plan)
         except (PlanError, FileError) as error:
@@ -100,7 +109,7 @@ class OpenDialog(QDialog):
         self.setWindowTitle("Data and preprocessing" if data_only else "Open a network")
         self.setObjectName("open-dialog")
         self.setMinimumWidth(640)
-        start = opened or Opened("")
+        self._before = start = opened or Opened("")
         form = QFormLayout()
         form.setLabelAlignment(Qt.AlignmentFlag.AlignRight)
         self.fields: dict[str, QLineEdit] = {}
@@ -190,7 +199,9 @@ class OpenDialog(QDialog):
                 raise ValueError(f"Preprocessing is no JSON: {error}.") from None
         optional = {n: texts[n] or None for n in ("data", "calibration", "train", "label")}
         samples = int(texts["samples"]) if texts["samples"] else None
-        return replace(Opened(texts["model"]), **optional, preprocess=preprocess, samples=samples, expected=expected)  # type: ignore[arg-type]
+        same = texts["model"] == self._before.model
+        network = replace(self._before, prepared=None) if same else Opened(texts["model"])
+        return replace(network, **optional, preprocess=preprocess, samples=samples, expected=expected)  # type: ignore[arg-type]
 
 
 def _percent(text: str) -> float | None:

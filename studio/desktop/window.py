@@ -138,20 +138,20 @@ class MainWindow(QMainWindow):
         if dialog.exec() == QDialog.DialogCode.Accepted and dialog.result_opened is not None:
             self.open_model(dialog.result_opened, self.session.plan)
 
-    def open_model(self, opened: Opened, plan: Plan | Path | str | None = None, *, as_left: bool = False) -> None:
-        """Open beside the main thread; what is open stays until it has worked. `as_left`: see `Opener.start`."""
-        self._start_opening(opened, plan, f"Opening {Path(opened.model).name}", as_left=as_left)
+    def open_model(self, opened: Opened, plan: Plan | Path | str | None = None, **how: bool) -> None:
+        """Open beside the main thread; what is open stays until it has worked. `how`: see `Opener.start`."""
+        self._start_opening(opened, plan, f"Opening {Path(opened.model).name}", **how)
 
     def open_demo(self) -> None:
         """Open the bundled demo."""
         self._start_opening(None, None, "Opening the demo")
 
-    def _start_opening(self, opened: Opened | None, plan: Any, title: str, *, as_left: bool = False) -> None:
+    def _start_opening(self, opened: Opened | None, plan: Any, title: str, **how: bool) -> None:
         if self.opener.busy:
             return
         self.notice_bar.clear()
         self.status.show_progress(Progress(title, 0, 0))
-        self.opener.start(opened, plan, as_left=as_left)
+        self.opener.start(opened, plan, **how)
 
     def _failed(self, error: Exception) -> None:
         self.status.show_progress(None)

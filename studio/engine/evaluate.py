@@ -31,7 +31,8 @@ def evaluate_file(
 ) -> dict[str, Any]:
     """Metric, size and latency of a file (INTERFACE: `evaluate`).
 
-    `factory`: "package.module:function" that makes the module whose weights the file holds, run only with `trust`.
+    `factory`: "package.module:function" that makes the module whose weights the file holds; this and data that is
+    such a name are run only with `trust`.
     Without labels there is nothing to compare one file with, so that is a DataError.
     """
     path = Path(file).expanduser()
@@ -39,7 +40,7 @@ def evaluate_file(
     with runtimes.open(path, factory=factory, trust=trust) as runner:
         dataset = studio.data.open(
             data, input_shape=runner.input_shape, preprocess=preprocess, label=label, samples=samples, seed=seed,
-            plan_preprocess=runner.preprocess,
+            plan_preprocess=runner.preprocess, trust=trust,
         )  # fmt: skip
         if dataset.labels is None:
             remedy = "Give labelled data; `compress` compares a file with its own float model without labels."

@@ -48,12 +48,18 @@ def read_network(
 
 
 def engine_of(
-    original: Network, opened: Opened, *, preprocess: Preprocessing = None, defaults: Mapping[str, Any] | None = None
+    original: Network,
+    opened: Opened,
+    *,
+    preprocess: Preprocessing = None,
+    defaults: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> Engine:
     """Return the engine of a network as read, with the data that `opened` names.
 
     `preprocess`: keys or a file of the user's, for all data; `opened.prepared` wins over it. `defaults`:
-    keys that hold where neither the user nor a data file says otherwise. Raises DataError or FileError.
+    keys that hold where neither the user nor a data file says otherwise. `trust`: run data that is code.
+    Raises DataError or FileError.
     """
     from studio.engine.engine import Engine
     from studio.network.cost import describe
@@ -61,7 +67,7 @@ def engine_of(
 
     network = fold(original)
     graph = describe(network)
-    return Engine(network, graph, open_data(graph, network.input_shape, opened, preprocess, defaults))
+    return Engine(network, graph, open_data(graph, network.input_shape, opened, preprocess, defaults, trust))
 
 
 def engine_again(opened: Opened) -> Engine:
@@ -70,12 +76,12 @@ def engine_again(opened: Opened) -> Engine:
     # A factory without a file of weights is remembered under a name that is no file.
     model = None if from_code and not Path(opened.model).exists() else opened.model
     original, _ = read_network(model, opened.factory, from_code, opened.input_shape)
-    return engine_of(original, opened, preprocess=opened.preprocess)
+    return engine_of(original, opened, preprocess=opened.preprocess, trust=bool(opened.code))
 
 
 def open_data(
     graph: Graph, input_shape: tuple[int, ...], opened: Opened, preprocess: Preprocessing = None,
-    defaults: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None, trust: bool = False,
 ) -> dict[str, Dataset]:  # fmt: skip
     """Data sets by role; only the evaluation data is cut to `opened.samples`. Raises DataError or FileError."""
     import studio.data
@@ -87,7 +93,7 @@ def open_data(
             found[role] = studio.data.open(
                 source, input_shape=input_shape, preprocess=(opened.prepared or {}).get(role, preprocess),
                 label=opened.label, plan_preprocess=dict(defaults) if defaults else None,
-                samples=opened.samples if role == "evaluation" else None, seed=opened.seed,
+                samples=opened.samples if role == "evaluation" else None, seed=opened.seed, trust=trust,
             )  # fmt: skip
     shape = graph.layer(graph.outputs[0]).output_shape
     for role in ("evaluation", "train"):

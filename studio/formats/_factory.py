@@ -5,13 +5,13 @@ A module becomes a Network by way of the one ONNX reader; weights are loaded wit
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import FileError, ModelError, PlanError
+from studio.core import code
+from studio.core.errors import FileError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +27,7 @@ def from_factory(path: Path | None, factory: str, *, trust: bool, input_shape: t
     The function takes nothing and returns a `torch.nn.Module`, or the module and its input shape.
     Raises PlanError without `trust`, ModelError where code or weights do not fit.
     """
-    if not trust:
-        what = f"'{factory}' is code, and code is run only when it is trusted."
-        raise PlanError(what, where="factory", remedy="Say trust=True (--trust) if you know what it does.")
-    made = _call(factory)
+    made = code.call(factory, "factory", trust=trust, error=ModelError)
     module, shape = made if isinstance(made, tuple) and len(made) == 2 else (made, input_shape)
     _check_module(module, factory)
     if shape is None:
@@ -112,14 +109,3 @@ def _check_module(module: Any, factory: str) -> None:
     if not isinstance(module, torch.nn.Module):
         what = f"the factory returned {type(module).__name__}, not a torch.nn.Module."
         raise ModelError(what, where=factory, remedy="Let it return the module, or (module, input_shape).")
-
-
-def _call(factory: str) -> Any:
-    module, colon, function = factory.partition(":")
-    if not colon:
-        raise PlanError(f"factory '{factory}' is no function.", remedy="Write package.module:function.")
-    try:
-        return getattr(importlib.import_module(module), function)()
-    except (Exception, SystemExit) as error:
-        what = f"the factory failed ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})."
-        raise ModelError(what, where=factory, remedy="Correct it, or check the name.") from None

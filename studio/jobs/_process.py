@@ -228,7 +228,7 @@ def spawn(
     threads = str(recipe.threads)
     path = os.pathsep.join(p for p in (_PACKAGE, os.environ.get("PYTHONPATH")) if p)
     own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONHASHSEED": "0", "PYTHONPATH": path}
-    safe = () if recipe.opened.factory else ("-P",)  # only code of the user's own is looked for in the current folder
+    safe = () if recipe.opened.code else ("-P",)  # only code of the user's own is looked for in the current folder
     with (folder.path / "log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, *safe, *(worker or WORKER), str(folder.path)], env={**os.environ, **own}, pass_fds=locks,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
+from studio.core.code import source_file
 from studio.core.errors import ModelError
 from studio.core.graph import Graph, Layer
 from studio.core.jobspec import JobSpec, jobs_from_json
@@ -66,7 +67,9 @@ class Recipe:
         """Files that the result depends on: those opened, and those that settings of the jobs name."""
         values = [spec.values for spec in self.jobs]
         named = [getattr(own, one.name) for own in values for one in declared(type(own)) if one.kind == "file"]
-        return [self.opened.model, self.opened.data, self.opened.calibration, self.opened.train, *named]
+        opened = self.opened
+        code = [source_file(name) for name in opened.code]
+        return [opened.model, opened.data, opened.calibration, opened.train, *code, *named]
 
     @property
     def target(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core import states
+from studio.core.code import names_code
 from studio.core.errors import Cancelled
 from studio.core.opened import Opened
 from studio.core.plan import Calibration, Plan
@@ -41,8 +42,9 @@ def open_session(
     """Open a model file, with evaluation, calibration and training data where given.
 
     `model`: a file, or a `torch.nn.Module` (then `input_shape` with a batch of 1). `factory`:
-    "package.module:function" that makes the module whose weights the file holds; it is run only with
-    `trust`. `expected`: accuracy that the float model is known to have, 0..1; a value far below it is said first.
+    "package.module:function" that makes the module whose weights the file holds; such names may stand for
+    data too, and are run only with `trust`. `expected`: accuracy that the float model is known to have, 0..1; a value
+    far below it is said first.
     `prepared`: preprocessing by role as an earlier session found it; wins over `preprocess`.
     Raises StudioError that names file, place and remedy; Cancelled when `stop()` says so.
     """
@@ -56,9 +58,9 @@ def open_session(
     say("Reading the network", 1)
     original, model = read_network(model, factory, trust, input_shape)
     say("Opening the data", 2)
-    files = (_absolute(data), None, label, _absolute(calibration), _absolute(train))
+    files = (_place(data), None, label, _place(calibration), _place(train))
     opened = Opened(_absolute(model), *files, samples, seed, expected, factory, input_shape, prepared)
-    engine = engine_of(original, opened, preprocess=preprocess, defaults=plan.preprocess)
+    engine = engine_of(original, opened, preprocess=preprocess, defaults=plan.preprocess, trust=trust)
     if calibration is not None and plan.calibration == Calibration():
         plan = replace(plan, calibration=replace(plan.calibration, source="calibration"))
     warning = check_model(plan, engine.graph, weights_identity(original))
@@ -96,6 +98,10 @@ def _reporter(progress: Progress | None, stop: Callable[[], bool] | None) -> Cal
             progress(title, done, 4)
 
     return say
+
+
+def _place(data: Path | str | None) -> Any:
+    return data if names_code(data) else _absolute(data)
 
 
 def _absolute(path: Path | str | None) -> Any:

@@ -19,6 +19,7 @@ from studio.core import paths
 from studio.core.plan import Plan, Step
 from studio.core.technique import Stage
 from studio.desktop import theme
+from studio.desktop.opening import OpenDialog
 from studio.session import autosave
 from studio.session.autosave import Opened
 
@@ -160,6 +161,26 @@ def test_wrong_preprocessing_is_said_first(
     qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
     measured(window)
     qtbot.waitUntil(lambda: any("Preprocessing" in text for text in window.notice_bar.texts()), timeout=WAIT_MS)
+
+
+def test_code_that_was_trusted_once_is_run_again(
+    window: Any, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_pictures.py").write_text(
+        "import numpy as np\n\ndef made():\n    return np.zeros((40, 32, 32, 3), 'uint8'), np.arange(40) % 6\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    opened = Opened(str(paths.resource("demo") / "parts.onnx"), "own_pictures:made")
+    window.open_model(opened)
+    qtbot.waitUntil(lambda: any("--trust" in t for t in window.notice_bar.texts()), timeout=WAIT_MS)
+    assert window.session is None
+    window.open_model(opened, trust=True)
+    qtbot.waitUntil(lambda: window.session is not None, timeout=WAIT_MS)
+    first = window.session
+    again = OpenDialog(first.opened, window, data_only=True).value()
+    assert again.data == "own_pictures:made"
+    window.open_model(again)
+    qtbot.waitUntil(lambda: window.session is not first, timeout=WAIT_MS)
 
 
 def test_expected_accuracy_far_above_is_said(window: Any, qtbot: QtBot, measured: Callable[[Any], None]) -> None:

@@ -256,3 +256,21 @@ def test_a_network_without_classes_shows_its_own_metric(
     assert table[1].split()[:2] == ["cosine", "bytes"]
     assert table[3].split()[:2] == ["float", "1.00000"]
     assert "0.99" in table[5]
+
+
+def test_a_job_trains_on_what_trusted_code_makes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(demo("crops_test.npz"))
+    (tmp_path / "own_data.py").write_text(
+        f"import numpy as np\n\ndef train():\n    found = np.load({folder!r})\n    return dict(found)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    given = compress("--job", "retrain(epochs=1,batch_size=8)", "--train-data", "own_data:train", "--out", "out")
+    code, out, err = call(capsys, *given)
+    assert code == 2, out
+    assert "trust" in err
+    code, out, err = call(capsys, *given, "--trust", "--json")
+    assert code == 0, err
+    assert json.loads(out)["jobs"][0]["job"] == "retrain"
