@@ -67,5 +67,8 @@ class Job(Protocol):
     def refuses(self, engine: Engine, plan: Plan, settings: Any) -> str | None:
         """Reason why the job cannot run on this plan and data, as a sentence; None where it can."""
 
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """Settings that change nothing beside the others, and why, as a sentence."""
+
     def run(self, task: Task) -> State:
         """Train, from the last checkpoint where there is one, to the same result; raises Cancelled or StudioError."""

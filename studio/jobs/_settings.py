@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from studio.core.settings import Settings, setting
 
@@ -85,6 +85,11 @@ class TrainingSettings(Settings):
     seed: int = setting(
         0, "Same seed, same result on the same machine and number of threads.", low=0, high=2**31 - 1, step=1
     )
+
+
+def inactive(settings: Any) -> dict[str, str]:
+    """Settings of any job that change nothing beside the others, and why."""
+    return {"momentum": "Adam has momenta of its own."} if settings.optimizer == "adam" else {}
 
 
 FREEZE: float = setting(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings
+from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings, inactive
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -101,6 +102,15 @@ class Distill:
             or _refusals.student(engine, own, settings)
             or _refusals.teacher(engine, own, settings)
         )
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """What is for narrower copies or for weights that stay, and what changes nothing beside Adam."""
+        found = inactive(settings)
+        if settings.width == 1:
+            found |= dict.fromkeys(("minimum", "multiple"), "The student is as wide as the plan says.")
+        if settings.start == "fresh":
+            found["restore"] = "Fresh weights have no statistics to bring back."
+        return found
 
     def run(self, task: Task) -> State:
         """Return what `retrain` does, or `quantization_aware` where layers of the plan are on grids.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings
+from studio.jobs._settings import BATCH_NORM, DAMPENING, FREEZE, TrainingSettings, inactive
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -41,6 +42,10 @@ class QuantizationAware:
         from studio.jobs import _refusals
 
         return _refusals.common(engine, settings) or _refusals.without_grid(engine, plan)
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """What changes nothing beside Adam."""
+        return inactive(settings)
 
     def run(self, task: Task) -> State:
         """Return integers and scales of every layer on a grid, ranges of tensors, biases, float weights."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import BATCH_NORM, TrainingSettings
+from studio.jobs._settings import BATCH_NORM, TrainingSettings, inactive
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -49,6 +50,13 @@ class Retrain:
         from studio.jobs import _refusals
 
         return _refusals.common(engine, settings) or _refusals.rounds(engine, plan, settings)
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """What changes nothing where all is pruned at once, and beside Adam."""
+        found = inactive(settings)
+        if settings.schedule == "one_shot":
+            found |= dict.fromkeys(("start", "ramp"), "All is pruned before the first step.")
+        return found
 
     def run(self, task: Task) -> State:
         """Return trained weights and biases, the masks that held and the channels that stayed."""

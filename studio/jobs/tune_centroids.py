@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.core.settings import Settings, setting
-from studio.jobs._settings import TrainingSettings
+from studio.jobs._settings import TrainingSettings, inactive
 
 if TYPE_CHECKING:
     from studio.core.plan import Plan
@@ -50,6 +51,10 @@ class TuneCentroids:
         from studio.jobs import _refusals
 
         return _refusals.common(engine, settings) or _refusals.without_shared(engine, plan)
+
+    def inactive(self, settings: Any) -> Mapping[str, str]:
+        """What changes nothing beside Adam."""
+        return inactive(settings)
 
     def run(self, task: Task) -> State:
         """Return codebooks with trained values, and biases."""

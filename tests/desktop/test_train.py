@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from studio.core import paths
+from studio.core import paths, registry
 from studio.core.errors import FileError
 from studio.core.plan import Plan, Step
 from studio.desktop.train.curves import left, ticks
@@ -254,6 +254,18 @@ def test_tab_goes_through_the_settings_where_they_stand(demo: Any, qtbot: QtBot)
     assert all(names)
     order = [next(i for i, name in enumerate(names) if title in name) for title in ("Optimizer", "Momentum", "Mixup")]
     assert order == sorted(order)
+
+
+def test_settings_without_effect_are_grey_and_say_why(demo: Any, qtbot: QtBot) -> None:
+    form = demo.train.setup.form
+    form.show_job("retrain", registry.find("jobs", "retrain").settings().model_dump())
+    assert not form.controls["ramp"].isEnabled()
+    assert form.controls["ramp"].toolTip() == "All is pruned before the first step."
+    form.controls["schedule"].changed.emit("cubic", True)
+    assert form.controls["ramp"].isEnabled()
+    assert form.controls["momentum"].isEnabled()
+    form.controls["optimizer"].changed.emit("adam", True)
+    assert not form.controls["momentum"].isEnabled()
 
 
 def test_another_network_begins_with_plain_settings(demo: Any) -> None:

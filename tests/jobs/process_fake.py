@@ -40,6 +40,9 @@ class Fake:
     def refuses(self, engine: Any, plan: Any, settings: FakeSettings) -> str | None:
         return "it was told to refuse." if settings.refuse else None
 
+    def inactive(self, settings: FakeSettings) -> dict[str, str]:
+        return {}
+
     def run(self, task: Task) -> State:
         import torch
 

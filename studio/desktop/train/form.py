@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from studio.core import registry
 from studio.core.settings import Declared, declared
 from studio.desktop.network.setting_control import SettingField, SettingSlider, control
+from studio.jobs._base import Job
 from studio.jobs._settings import TrainingSettings
 
 
@@ -92,6 +93,7 @@ class JobForm(QScrollArea):
             if self.shown is None or self.shown[0] != job or self.shown[1][name] != values[name]:
                 made.set_value(values[name])
         self.shown = (job, dict(values))
+        self._enable()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -115,6 +117,17 @@ class JobForm(QScrollArea):
         self.setWidget(body)
         self._order()
 
+    def _enable(self) -> None:
+        """Grey what changes nothing beside the other settings; its tip says why."""
+        assert self.shown is not None
+        job: Job = registry.find("jobs", self.shown[0])
+        inactive = job.inactive(job.settings.model_construct(**self.shown[1]))
+        for setting in declared(job.settings):
+            made = self.controls[setting.name]
+            made.setEnabled(setting.name not in inactive)
+            for widget in (made, *made.findChildren(QWidget)):
+                widget.setToolTip(inactive.get(setting.name, setting.help))
+
     def _order(self) -> None:
         """Let Tab go through the controls where the form stands, though they were made last."""
         before: QWidget = self
@@ -128,6 +141,7 @@ class JobForm(QScrollArea):
     def _tell(self, name: str, value: Any, final: bool) -> None:
         assert self.shown is not None
         self.shown = (self.shown[0], {**self.shown[1], name: value})
+        self._enable()
         self.changed.emit(name, value, final)
 
 
