@@ -156,6 +156,7 @@ def _texts_and_lists(t: Tokens) -> str:
     QLabel#app-title {{ font-size: {round(page * 1.12)}px; font-weight: 600; }}
     QLabel#section {{ font-size: {section}px; font-weight: 600; }}
     QLabel#secondary {{ color: {t.text2}; font-size: {small}px; }}
+    QLabel:disabled {{ color: {t.disabled}; }}
     QLabel#bad {{ color: {t.bad}; }} QLabel#ok {{ color: {t.ok}; }} QLabel#warn {{ color: {t.warn}; }}
     QWidget#inspector-body, QWidget#panel {{ background: {t.panel}; }}
     QToolBar {{ background: {t.raised}; border: 0; border-bottom: 1px solid {t.line}; padding: 6px 10px;

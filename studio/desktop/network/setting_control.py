@@ -153,21 +153,25 @@ class SettingSlider(QWidget):
 
     def _fill_box(self, low: float, high: float) -> None:
         scale = 100 if self._percent else 1
-        unit = "%" if self._percent else self._declared.unit
         if isinstance(self.box, QDoubleSpinBox):
             self.box.setDecimals(DIGITS)
         self.box.setRange(*(int(v * scale) if isinstance(self.box, QSpinBox) else v * scale for v in (low, high)))  # type: ignore[arg-type]
-        self.box.setSuffix(f" {unit}" if unit else "")
+        self.box.setSuffix(self._suffix(high))
         self.box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.box.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.box.setAccessibleName(f"{self._declared.title}, value")
         self.box.setToolTip(self._declared.help)
 
+    def _suffix(self, value: float) -> str:
+        """Unit behind a value; of one the word without its s."""
+        unit = "%" if self._percent else self._declared.unit or ""
+        return f" {unit.removesuffix('s') if value == 1 else unit}" if unit else ""
+
     def rescale(self) -> None:
         """Take room for the current size of type and the widest value with its unit."""
         metrics = self.box.fontMetrics()
         ends = [self.box.textFromValue(end) for end in (self.box.minimum(), self.box.maximum())]  # type: ignore[arg-type]
-        widest = max(metrics.horizontalAdvance(f"{end}{self.box.suffix()}") for end in ends)
+        widest = max(metrics.horizontalAdvance(f"{end}{self._suffix(math.inf)}") for end in ends)
         self.box.setFixedWidth(max(fonts.px(62), widest + fonts.px(16)))
         self.box.setMinimumHeight(fonts.px(26))
         self.slider.setMinimumWidth(fonts.px(40))
@@ -198,6 +202,7 @@ class SettingSlider(QWidget):
         return round((float(value) - self._low) / self._step)
 
     def _show(self, value: float) -> None:
+        self.box.setSuffix(self._suffix(value))
         shown = 100 * value if self._percent else value
         self.box.setValue(round(shown) if isinstance(self.box, QSpinBox) else shown)  # type: ignore[arg-type]
         self._typed_before = self.box.value()

@@ -102,7 +102,7 @@ class JobForm(QScrollArea):
     def _build(self, job: str) -> None:
         body = QWidget()
         body.setObjectName("panel")
-        form = QFormLayout(body)
+        form = self._rows = QFormLayout(body)
         form.setContentsMargins(0, 6, 8, 6)
         self.controls = {}
         for setting in in_order(job):
@@ -124,8 +124,11 @@ class JobForm(QScrollArea):
         inactive = job.inactive(job.settings.model_construct(**self.shown[1]))
         for setting in declared(job.settings):
             made = self.controls[setting.name]
-            made.setEnabled(setting.name not in inactive)
-            for widget in (made, *made.findChildren(QWidget)):
+            label = self._rows.labelForField(made)
+            for widget in (made, label):
+                if widget is not None:
+                    widget.setEnabled(setting.name not in inactive)
+            for widget in (made, *made.findChildren(QWidget), *([] if label is None else [label])):
                 widget.setToolTip(inactive.get(setting.name, setting.help))
 
     def _order(self) -> None:
