@@ -184,10 +184,16 @@ def _silent(engine: Engine, plan: Plan) -> list[str]:
     """Say which layers gave nothing but zeros while ranges were taken."""
     if not engine.needs_ranges(plan):
         return []
-    found = engine.statistics(plan.calibration, variant=engine.variant(plan))
+    now = engine.statistics(plan.calibration, variant=engine.variant(plan))
+    silent = [n for n, at in now.activation.items() if is_silent(now.tensors[at])]
+    if not silent:
+        return []
+    before = engine.statistics(plan.calibration)
     what = "gives only zeros on the calibration samples, so the range of its output is a guess (0 to 1)."
-    silent = [n for n, at in found.activation.items() if is_silent(found.tensors[at])]
-    return [f"{name}: {what} Give samples that reach it with --calibration." for name in silent]
+    spoke = {n for n, at in before.activation.items() if not is_silent(before.tensors[at])}
+    remedy = "Give samples that reach it with --calibration."
+    killed = "In the original network it does not: take less away, or train with a lower learning rate."
+    return [f"{name}: {what} {killed if name in spoke else remedy}" for name in silent]
 
 
 def _kernels(engine: Engine, plan: Plan) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 
 import studio.data
 from studio.core.plan import Plan, Step
+from studio.core.state import State
 from studio.engine.engine import Engine
 from studio.engine.exporting import export_plan
+from studio.engine.variant import rewrites_key
 from studio.network import operators as op
 from studio.network import operators_plain as plain
 from studio.network.cost import describe
@@ -73,3 +76,17 @@ def test_a_step_on_silent_layers_gives_finite_weights_and_says_what_it_guessed(
         guessed = {note.partition(":")[0].partition("/")[0] for note in row["notes"] if "only zeros" in note}
         assert guessed == {"a", "b", *(["c"] if step.technique == "low_rank" else [])}  # c/1 has no bias either
         assert any("--calibration" in note for note in row["notes"])
+
+
+def test_a_layer_that_training_silenced_needs_no_other_samples(engine: Engine, tmp_path: Path) -> None:
+    plan = Plan(defaults=(INT8,))
+    dense = engine.base.encoder.dense
+    tensors = {f"{name}.weight": dense[name].values * (name != "c") for name in dense}
+    tensors["c.bias"] = np.zeros(4, np.float32)
+    state = State(tensors, made_for={"rewrites": rewrites_key(engine.resolve(plan))})
+    plan = replace(plan, state=engine.add_state(state))
+    row = export_plan(engine, plan, tmp_path / "out", ("packed",), {"name": "silent"})["exports"][0]
+    said = {note.partition(":")[0]: note for note in row["notes"] if "only zeros" in note}
+    assert "--calibration" in said["a"]
+    assert "learning rate" in said["c"]
+    assert "--calibration" not in said["c"]
