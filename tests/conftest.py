@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("STUDIO_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Make a module of the user's own from its text; returns its name. `{canary}`: file that tells that it ran."""
+
+    def write(text: str) -> str:
+        name = f"own_{tmp_path.name}".replace("-", "_")
+        (tmp_path / f"{name}.py").write_text(text.format(canary=str(tmp_path / "canary")))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return name
+
+    return write
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +43,8 @@ def doubles():
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = f"user_data_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(CODE.format(canary=str(tmp_path / "canary")))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name
+def code(own_module: Callable[[str], str]) -> str:
+    return own_module(CODE)
 
 
 def opened(name: str, **more: object) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,8 @@ def broken():
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = f"user_code_{tmp_path.name}".replace("-", "_")
-    (tmp_path / f"{name}.py").write_text(CODE.format(canary=str(tmp_path / "canary")))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return name
+def code(own_module: Callable[[str], str]) -> str:
+    return own_module(CODE)
 
 
 def module(code: str) -> nn.Module:
