@@ -248,7 +248,7 @@ def test_tab_goes_through_the_settings_where_they_stand(demo: Any, qtbot: QtBot)
         if met[-1] is setup.start:
             break
     names = [w.accessibleName() or w.text() for w in met]
-    assert names[0] == "Measure"
+    assert names[0] in ("Measure", "Stop")  # the latter while three batches are timed
     assert names[1].startswith("Epochs")
     assert names[-1] == "Start training"
     assert all(names)
