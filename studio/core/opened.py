@@ -31,5 +31,6 @@ class Opened:
     @property
     def code(self) -> list[str]:
         """Functions of the user's own among model and data."""
-        named = (self.factory, self.data, self.calibration, self.train)
-        return [name for name in named if name is not None and names_code(name)]
+        data = (self.data, self.calibration, self.train)
+        factory = [] if self.factory is None else [self.factory]
+        return factory + [source for source in data if source is not None and names_code(source)]

@@ -7,8 +7,10 @@ import os
 import struct
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,24 +23,27 @@ MAPPED = 256 << 20
 LFS = b"version https://git-lfs"
 
 
-class Arrays(Protocol):
-    """Named arrays from one place: an .npz, or what code of the user's has made."""
+class NamedArrays(ABC):
+    """Arrays by name from one place: an .npz, or what code of the user's has made."""
 
     path: Path
+    _members: Mapping[str, Any]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the arrays."""
+        """Names of the arrays in their order."""
+        return tuple(self._members)
 
     def __contains__(self, name: str) -> bool:
-        """True where there is an array of this name."""
+        return name in self._members
 
+    @abstractmethod
     def array(self, name: str) -> np.ndarray:
-        """Return one array; raises DataError for pickled objects and what is no array."""
+        """Return one array; raises DataError for Python objects and what is no array."""
 
 
-class Archive:
-    """An open .npz: `names` of its arrays; `array(name)` reads one."""
+class Archive(NamedArrays):
+    """An open .npz; `array(name)` reads one."""
 
     def __init__(self, path: Path) -> None:
         """Raise FileError for a missing, empty or damaged file, a Git-LFS pointer or another kind."""
@@ -50,14 +55,6 @@ class Archive:
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
             remedy = "Save it again with numpy.savez(path, x=..., y=...), or copy it again."
             raise FileError(f"is no whole .npz file ({_reason(error)}).", where=str(path), remedy=remedy) from None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the arrays in the file's order."""
-        return tuple(self._members)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._members
 
     def array(self, name: str) -> np.ndarray:
         """Return one array; raises DataError for pickled objects, damaged content and absurd sizes."""

@@ -13,29 +13,22 @@ import numpy as np
 from studio.core import code
 from studio.core.errors import DataError
 from studio.data import npz
+from studio.data.archive import NamedArrays
 from studio.data.sources import Source
 
 FORM = "Let it return (x, y), or a dict with what an .npz holds: x, y, layout, mean, std, scale, classes."
 
 
-class Made:
+class Made(NamedArrays):
     """What the code returned, to be read as an .npz is."""
 
     def __init__(self, name: str, arrays: Mapping[str, Any]) -> None:
-        self.path, self._arrays = Path(name), arrays
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the arrays."""
-        return tuple(self._arrays)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        self.path, self._members = Path(name), arrays
 
     def array(self, name: str) -> np.ndarray:
         """Return one as an array; raises DataError for what is none."""
         try:
-            found = np.asarray(self._arrays[name])
+            found = np.asarray(self._members[name])
         except Exception as error:
             raise DataError(f"'{name}' is no array ({error}).", where=str(self.path), remedy=FORM) from None
         if found.dtype.hasobject:
@@ -62,5 +55,6 @@ def _digest(made: Made) -> str:
     """Identity of the arrays, which no file tells."""
     total = hashlib.blake2b(digest_size=16)
     for name in made.names:
-        total.update(name.encode() + np.ascontiguousarray(made.array(name)).tobytes())
+        total.update(name.encode())
+        total.update(made.array(name).tobytes())
     return total.hexdigest()

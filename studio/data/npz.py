@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from studio.core.errors import DataError
-from studio.data import archive as archives
-from studio.data.archive import Archive
+from studio.data.archive import Archive, NamedArrays
 from studio.data.sources import Arrays, Pictures, Source, integer_labels
 
 STORED = ("mean", "std", "scale")
@@ -24,7 +23,7 @@ def read(path: Path, label: str | None = None) -> Source:
     return samples(Archive(path), label)
 
 
-def samples(archive: archives.Arrays, label: str | None = None) -> Source:
+def samples(archive: NamedArrays, label: str | None = None) -> Source:
     """Samples of named arrays; raises DataError."""
     if "x" in archive:
         return _arrays(archive, label)
@@ -35,7 +34,7 @@ def samples(archive: archives.Arrays, label: str | None = None) -> Source:
     raise DataError(f"there are no samples (found: {found}).", where=str(archive.path), remedy=remedy)
 
 
-def _arrays(archive: archives.Arrays, label: str | None) -> Arrays:
+def _arrays(archive: NamedArrays, label: str | None) -> Arrays:
     where, x = str(archive.path), archive.array("x")
     if x.dtype not in (np.float32, np.uint8):
         remedy = "Save it as float32 or uint8, for instance x.astype('float32')."
@@ -66,7 +65,7 @@ def check_finite(x: np.ndarray, where: str) -> None:
                 raise DataError(what, where=where, remedy=remedy)
 
 
-def _blob(archive: archives.Arrays, label: str | None) -> Pictures:
+def _blob(archive: NamedArrays, label: str | None) -> Pictures:
     where = str(archive.path)
     blob, offsets = archive.array("blob"), archive.array("offsets")
     if blob.dtype != np.uint8 or blob.ndim != 1:
@@ -100,7 +99,7 @@ def check_offsets(offsets: np.ndarray, size: int, where: str) -> None:
         raise DataError(f"offset {worst} lies outside the blob of {size:,} bytes.", where=where, remedy=remedy)
 
 
-def _labels(archive: archives.Arrays, count: int, label: str | None) -> np.ndarray | None:
+def _labels(archive: NamedArrays, count: int, label: str | None) -> np.ndarray | None:
     if label and label not in archive:
         what = f"there is no array '{label}' for the labels (found: {', '.join(archive.names[:8])})."
         raise DataError(what, where=str(archive.path), remedy="Name one of them with --label, or leave it out for 'y'.")
@@ -108,7 +107,7 @@ def _labels(archive: archives.Arrays, count: int, label: str | None) -> np.ndarr
     return integer_labels(archive.array(name), count, str(archive.path), name) if name in archive else None
 
 
-def class_names(archive: archives.Arrays) -> tuple[str, ...] | None:
+def class_names(archive: NamedArrays) -> tuple[str, ...] | None:
     """Class names in `classes` (or words in `labels`), or None."""
     for name in ("classes", "labels"):
         if name in archive:
@@ -118,7 +117,7 @@ def class_names(archive: archives.Arrays) -> tuple[str, ...] | None:
     return None
 
 
-def _layout(archive: archives.Arrays) -> str | None:
+def _layout(archive: NamedArrays) -> str | None:
     if "layout" not in archive:
         return None
     value = archive.array("layout")
@@ -129,7 +128,7 @@ def _layout(archive: archives.Arrays) -> str | None:
     return text
 
 
-def _stored(archive: archives.Arrays) -> dict[str, Any]:
+def _stored(archive: NamedArrays) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in STORED:
         if name in archive:

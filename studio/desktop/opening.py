@@ -109,7 +109,7 @@ class OpenDialog(QDialog):
         self.setWindowTitle("Data and preprocessing" if data_only else "Open a network")
         self.setObjectName("open-dialog")
         self.setMinimumWidth(640)
-        self._before = start = opened or Opened("")
+        self._before = opened or Opened("")
         form = QFormLayout()
         form.setLabelAlignment(Qt.AlignmentFlag.AlignRight)
         self.fields: dict[str, QLineEdit] = {}
@@ -123,7 +123,7 @@ class OpenDialog(QDialog):
             ("samples", "&Samples", "all"),
             ("expected", "E&xpected accuracy", "of the float model in per cent; optional"),
         ):
-            self._row(form, name, title, hint, getattr(start, name))
+            self._row(form, name, title, hint, getattr(self._before, name))
         if data_only:
             self.fields["model"].setReadOnly(True)
             self.fields["data"].setFocus()

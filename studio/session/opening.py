@@ -58,7 +58,7 @@ def open_session(
     say("Reading the network", 1)
     original, model = read_network(model, factory, trust, input_shape)
     say("Opening the data", 2)
-    files = (_place(data), None, label, _place(calibration), _place(train))
+    files = (_absolute(data), None, label, _absolute(calibration), _absolute(train))
     opened = Opened(_absolute(model), *files, samples, seed, expected, factory, input_shape, prepared)
     engine = engine_of(original, opened, preprocess=preprocess, defaults=plan.preprocess, trust=trust)
     if calibration is not None and plan.calibration == Calibration():
@@ -100,9 +100,6 @@ def _reporter(progress: Progress | None, stop: Callable[[], bool] | None) -> Cal
     return say
 
 
-def _place(data: Path | str | None) -> Any:
-    return data if names_code(data) else _absolute(data)
-
-
 def _absolute(path: Path | str | None) -> Any:
-    return None if path is None else str(Path(path).expanduser().resolve())
+    """Path that holds in every folder; a name of code as it is."""
+    return path if path is None or names_code(path) else str(Path(path).expanduser().resolve())

@@ -262,3 +262,10 @@ class SettingField(QWidget):
 def control(declared: Declared) -> SettingSlider | SettingField:
     """Return the control that fits a setting."""
     return SettingSlider(declared) if declared.kind in ("int", "float") else SettingField(declared)
+
+
+def allow(widget: QWidget, able: bool, tip: str) -> None:
+    """Let a control be used or not; `tip`: what it does, or why it cannot be."""
+    widget.setEnabled(able)
+    for part in (widget, *widget.findChildren(QWidget)):
+        part.setToolTip(tip)

@@ -22,7 +22,7 @@ from studio.core import registry
 from studio.core.plan import Step
 from studio.core.settings import declared, strength_of
 from studio.desktop import fonts, icons, theme
-from studio.desktop.network.setting_control import SettingField, SettingSlider, control
+from studio.desktop.network.setting_control import SettingField, SettingSlider, allow, control
 from studio.desktop.network.since import Since
 from studio.desktop.network.since_line import SinceLine
 from studio.session.events import Effect
@@ -210,9 +210,7 @@ class TechniqueCard(QFrame):
         for setting in declared(self.found.settings):
             made = self.controls[setting.name]
             made.set_value(getattr(values, setting.name))
-            made.setEnabled(reason is None and setting.name not in inactive)
-            for widget in (made, *made.findChildren(QWidget)):
-                widget.setToolTip(inactive.get(setting.name, setting.help))
+            allow(made, reason is None and setting.name not in inactive, inactive.get(setting.name, setting.help))
         if main is not None:
             self.controls[main.name].setVisible(reason is None)
             self.controls[main.name].setEnabled(self._on and main.name not in inactive)

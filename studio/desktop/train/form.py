@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from studio.core import registry
 from studio.core.settings import Declared, declared
-from studio.desktop.network.setting_control import SettingField, SettingSlider, control
+from studio.desktop.network.setting_control import SettingField, SettingSlider, allow, control
 from studio.jobs._base import Job
 from studio.jobs._settings import TrainingSettings
 
@@ -105,6 +105,7 @@ class JobForm(QScrollArea):
         form = self._rows = QFormLayout(body)
         form.setContentsMargins(0, 6, 8, 6)
         self.controls = {}
+        self._inactive: Mapping[str, str] | None = None
         for setting in in_order(job):
             made: Control = TextField(setting) if setting.kind in ("text", "file") else control(setting)
             made.changed.connect(lambda value, final, name=setting.name: self._tell(name, value, final))
@@ -113,7 +114,6 @@ class JobForm(QScrollArea):
                 form.addRow(made)
             else:
                 form.addRow(setting.title, made)
-                form.labelForField(made).setToolTip(setting.help)
         self.setWidget(body)
         self._order()
 
@@ -122,14 +122,14 @@ class JobForm(QScrollArea):
         assert self.shown is not None
         job: Job = registry.find("jobs", self.shown[0])
         inactive = job.inactive(job.settings.model_construct(**self.shown[1]))
+        if inactive == self._inactive:  # nearly always: this is called while a hand drags
+            return
+        self._inactive = inactive
         for setting in declared(job.settings):
             made = self.controls[setting.name]
-            label = self._rows.labelForField(made)
-            for widget in (made, label):
+            for widget in (made, self._rows.labelForField(made)):
                 if widget is not None:
-                    widget.setEnabled(setting.name not in inactive)
-            for widget in (made, *made.findChildren(QWidget), *([] if label is None else [label])):
-                widget.setToolTip(inactive.get(setting.name, setting.help))
+                    allow(widget, setting.name not in inactive, inactive.get(setting.name, setting.help))
 
     def _order(self) -> None:
         """Let Tab go through the controls where the form stands, though they were made last."""
